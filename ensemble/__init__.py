@@ -1,0 +1,1 @@
+"""Blend the members of a study and say honestly what the blend is worth."""

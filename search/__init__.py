@@ -1,0 +1,1 @@
+"""Optuna studies around the objective: exact under crashes and any number of workers."""
