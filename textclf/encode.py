@@ -1,0 +1,154 @@
+"""From tables to token ids: per row and study-wide, so that nothing is learned from any row."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.arrays import BoolArray, FloatArray, IntArray, ObjectArray
+from textclf.errors import ConfigError
+from textclf.features import meta_features
+from textclf.table import Table
+from textclf.text import make_cleaner, parse_cleaning
+
+PADDING, UNKNOWN, N_SPECIAL = 0, 1, 2
+Int32Array = NDArray[np.int32]
+FlagArray = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lexicon:
+    """Every token of the study's rows, most frequent first; token ``words[i]`` has id ``i + 2``."""
+
+    words: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """Rows as token ids (compressed sparse rows) beside their raw features.
+
+    tokens: (n_tokens,) int32, 0 padding (never inside a row), 1 unknown, else 2 + place in the lexicon.
+    starts: (n_rows + 1,) int64; row r is ``tokens[starts[r]:starts[r + 1]]`` and has one token at least.
+    caps: (n_tokens,) uint8, 1 where the token was written in capitals (two letters at least).
+    meta: (n_rows, n_meta) float64, raw. numeric, categorical: as in Table.
+    """
+
+    tokens: Int32Array
+    starts: IntArray
+    caps: FlagArray
+    meta: FloatArray
+    numeric: FloatArray
+    categorical: ObjectArray
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> IntArray:
+        """(n_rows,) int64 tokens per row, 1 at least."""
+        return np.diff(self.starts)
+
+    def rows(self, selected: BoolArray | IntArray) -> "Encoded":
+        """The rows a boolean mask or an integer index selects, in the order it selects them."""
+        chosen = np.arange(len(self))[selected]
+        lengths = self.lengths[chosen]
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+        at = np.repeat(self.starts[chosen], lengths) + within
+        return Encoded(
+            tokens=self.tokens[at],
+            starts=starts,
+            caps=self.caps[at],
+            meta=self.meta[chosen],
+            numeric=self.numeric[chosen],
+            categorical=self.categorical[chosen],
+        )
+
+
+def encode(train: Table, test: Table, *, cleaning: str, max_tokens: int) -> tuple[Encoded, Encoded, Lexicon]:
+    """Clean, tokenise and number the tokens of all rows; a row keeps its first ``max_tokens`` tokens.
+
+    Token ids are shared by train and test, yet mean nothing until a fold decides which it knows (fold_vocabulary).
+    Raises ConfigError for an unknown cleaning step or ``max_tokens`` below 1.
+    """
+    if max_tokens < 1:
+        raise ConfigError(f"max_tokens: {max_tokens} is below 1")
+    steps = parse_cleaning(cleaning)
+    keep_case = "+".join(step for step in steps if step != "lower") or "none"
+    written: dict[str, int] = {}
+    train_ids, train_starts = _number_tokens(train.texts, written, cleaning=keep_case, max_tokens=max_tokens)
+    test_ids, test_starts = _number_tokens(test.texts, written, cleaning=keep_case, max_tokens=max_tokens)
+
+    forms = [form.lower() for form in written] if "lower" in steps else list(written)
+    counts = np.bincount(np.concatenate([train_ids, test_ids]), minlength=len(written))
+    words, token_of_form = _order_by_count(forms, counts)
+    caps_of_form = np.array([len(form) > 1 and form.isupper() for form in written], dtype=np.uint8)
+
+    def finish(table: Table, ids: IntArray, starts: IntArray) -> Encoded:
+        tokens, starts, caps = _fill_empty_rows(token_of_form[ids], starts, caps_of_form[ids])
+        return Encoded(
+            tokens=tokens,
+            starts=starts,
+            caps=caps,
+            meta=meta_features(table.texts),
+            numeric=table.numeric,
+            categorical=table.categorical,
+        )
+
+    return finish(train, train_ids, train_starts), finish(test, test_ids, test_starts), Lexicon(words=words)
+
+
+def fold_vocabulary(train_rows: Encoded, n_words: int, *, known: BoolArray, min_count: int) -> Int32Array:
+    """Decide which tokens a fold may tell apart: those with a pretrained vector and those its training rows showed.
+
+    known: (n_words + 2,) bool, as ``vector_matrix`` returns it. A token without a pretrained vector that the training
+        rows hold fewer than ``min_count`` times becomes unknown, so nothing is learned from a held-out row.
+    returns: (n_words + 2,) int32, each token's own id or 1 (unknown); apply as ``lookup[tokens]``.
+    """
+    if min_count < 1:
+        raise ConfigError(f"min_count: {min_count} is below 1")
+    counts = np.bincount(train_rows.tokens, minlength=n_words + N_SPECIAL)
+    lookup = np.arange(n_words + N_SPECIAL, dtype=np.int32)
+    lookup[N_SPECIAL:][~known[N_SPECIAL:] & (counts[N_SPECIAL:] < min_count)] = UNKNOWN
+    return lookup
+
+
+def _number_tokens(
+    texts: Sequence[str], written: dict[str, int], *, cleaning: str, max_tokens: int
+) -> tuple[IntArray, IntArray]:
+    """Number tokens as written, in order of appearance, extending ``written``."""
+    clean = make_cleaner(cleaning)
+    ids = array("q")
+    starts = array("q", [0])
+    for text in texts:
+        for token in clean(text).split()[:max_tokens]:
+            ids.append(written.setdefault(token, len(written)))
+        starts.append(len(ids))
+    return np.array(ids, dtype=np.int64), np.array(starts, dtype=np.int64)
+
+
+def _order_by_count(forms: Sequence[str], counts: IntArray) -> tuple[tuple[str, ...], Int32Array]:
+    """Words by falling count, ties alphabetically, and each form's token id."""
+    count_of: dict[str, int] = {}
+    for form, count in zip(forms, counts.tolist(), strict=True):
+        count_of[form] = count_of.get(form, 0) + count
+    words = tuple(sorted(count_of, key=lambda word: (-count_of[word], word)))
+    token_of = {word: place + N_SPECIAL for place, word in enumerate(words)}
+    return words, np.array([token_of[form] for form in forms], dtype=np.int32)
+
+
+def _fill_empty_rows(tokens: Int32Array, starts: IntArray, caps: FlagArray) -> tuple[Int32Array, IntArray, FlagArray]:
+    """Give rows without tokens the unknown token, so that no length is zero."""
+    empty = np.diff(starts) == 0
+    places = starts[:-1][empty]
+    shift = np.concatenate([[0], np.cumsum(empty)])
+    return (
+        np.insert(tokens, places, UNKNOWN).astype(np.int32),
+        starts + shift,
+        np.insert(caps, places, 0).astype(np.uint8),
+    )

@@ -1,0 +1,175 @@
+"""The fold plan: which rows each fold holds out, one plan for a whole study."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from textclf.arrays import IntArray, array_digest
+from textclf.config import Task
+from textclf.csvfile import read_csv
+from textclf.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldPlan:
+    """For every repeat and row the one fold that holds it out.
+
+    fold_of_row: (n_repeats, n_rows) int64, values 0 .. n_folds - 1.
+    seed: what the plan was drawn with; -1 for a plan the user wrote.
+    """
+
+    fold_of_row: IntArray
+    n_folds: int
+    seed: int
+
+    @property
+    def n_repeats(self) -> int:
+        """How many times every row is held out."""
+        return len(self.fold_of_row)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the assignment, as hex; the seed is no part of it."""
+        return array_digest(self.fold_of_row.astype(np.int64))
+
+
+def plan_folds(
+    labels: IntArray,
+    task: Task,
+    *,
+    n_folds: int,
+    seed: int,
+    n_repeats: int = 1,
+    groups: Sequence[str] | None = None,
+    duplicate_groups: IntArray | None = None,
+) -> FoldPlan:
+    """Plan stratified folds; repeat r is drawn with ``seed + r``.
+
+    labels: (n_rows,) int64 classes, or (n_rows, n_labels) int64 of 0/1 for multilabel.
+    groups: rows of one group are held out together. duplicate_groups: (n_rows,) int64, likewise for repeated texts.
+
+    Without groups: StratifiedKFold, or MultilabelStratifiedKFold (Sechidis et al. 2011). With groups:
+    StratifiedGroupKFold; multilabel groups are dealt as one row that carries every label of its members.
+    Raises ConfigError for fewer than 2 folds, DataError for a class or a number of groups smaller than ``n_folds``.
+    """
+    if n_folds < 2 or n_repeats < 1:
+        raise ConfigError(f"n_folds: {n_folds} folds and {n_repeats} repeats; at least 2 folds and 1 repeat are needed")
+    _check_classes(labels, task, n_folds=n_folds)
+    together = _join_groups(len(labels), groups, duplicate_groups)
+    if together is not None and len(np.unique(together)) < n_folds:
+        raise DataError(f"{len(np.unique(together))} groups cannot fill n_folds={n_folds}; lower n_folds")
+    plan = np.empty((n_repeats, len(labels)), dtype=np.int64)
+    for repeat in range(n_repeats):
+        plan[repeat] = _deal(labels, task, n_folds=n_folds, seed=seed + repeat, together=together)
+    return FoldPlan(fold_of_row=plan, n_folds=n_folds, seed=seed)
+
+
+def read_folds_file(path: Path | str, row_ids: Sequence[str], *, id_column: str = "id") -> FoldPlan:
+    """Read a plan that the user made: an id column and one column ``fold`` (or ``fold_0``, ``fold_1``, ... repeats).
+
+    Rows may stand in any order. Raises DataError for unknown, missing or repeated ids and for fold numbers that are
+    not 0 .. n_folds - 1.
+    """
+    file = read_csv(path)
+    line_of: dict[str, int] = {}
+    known = set(row_ids)
+    for line, row_id in zip(file.lines, file.column(id_column), strict=True):
+        if row_id in line_of:
+            raise DataError(f"{file.path}: line {line}: id {row_id!r} is that of line {line_of[row_id]}; keep one")
+        if row_id not in known:
+            raise DataError(f"{file.path}: line {line}: id {row_id!r} is not in the training table; remove the row")
+        line_of[row_id] = line
+    missing = [row_id for row_id in row_ids if row_id not in line_of]
+    if missing:
+        raise DataError(
+            f"{file.path}: {len(missing):,} training ids have no fold, the first is {missing[0]!r}; add a row for each"
+        )
+    columns = [column for column in file.header if column == "fold" or column.startswith("fold_")]
+    if not columns:
+        file.position("fold")
+    place = {row_id: number for number, row_id in enumerate(file.column(id_column))}
+    order = np.array([place[row_id] for row_id in row_ids])
+    plan = np.array([_read_fold_numbers(file.column(column), column, file.lines, path=file.path) for column in columns])
+    n_folds = int(plan.max()) + 1
+    for column, folds in zip(columns, plan, strict=True):
+        absent = sorted(set(range(n_folds)) - set(folds.tolist()))
+        if absent or n_folds < 2:
+            raise DataError(
+                f"{file.path}: column {column!r}: "
+                + (f"no row is in fold {absent[0]}" if absent else "there is one fold only")
+                + f"; number at least two folds 0, 1, ... without a gap (the highest here is {n_folds - 1})"
+            )
+    return FoldPlan(fold_of_row=plan[:, order], n_folds=n_folds, seed=-1)
+
+
+def _read_fold_numbers(cells: Sequence[str], column: str, lines: Sequence[int], *, path: Path) -> IntArray:
+    for line, cell in zip(lines, cells, strict=True):
+        if not (cell.strip().isascii() and cell.strip().isdigit()):
+            raise DataError(f"{path}: line {line}, column {column!r}: {cell!r} is not a fold number (0, 1, 2, ...)")
+    return np.array([int(cell) for cell in cells], dtype=np.int64)
+
+
+def _check_classes(labels: IntArray, task: Task, *, n_folds: int) -> None:
+    """Every fold must be able to hold out a row of each class."""
+    if task.kind == "multilabel":
+        counts = np.minimum(labels.sum(axis=0), len(labels) - labels.sum(axis=0))
+    else:
+        counts = np.bincount(labels, minlength=task.n_outputs)
+    rare = int(counts.argmin())
+    if counts[rare] < n_folds:
+        what = "label" if task.kind == "multilabel" else "class"
+        raise DataError(
+            f"{what} {task.class_names[rare]!r} has {counts[rare]} rows but n_folds={n_folds}; lower n_folds, merge "
+            f"the {what} with another or add rows of it"
+        )
+
+
+def _join_groups(n_rows: int, groups: Sequence[str] | None, duplicate_groups: IntArray | None) -> IntArray | None:
+    """One group number per row, where rows that share either kind of group are one; None where all are alone."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    kinds = [
+        np.unique(np.asarray(kind), return_inverse=True)[1] for kind in (groups, duplicate_groups) if kind is not None
+    ]
+    if not kinds:
+        return None
+    rows = np.tile(np.arange(n_rows), len(kinds))
+    offsets = np.cumsum([n_rows] + [int(kind.max()) + 1 for kind in kinds])
+    nodes = np.concatenate([kind + offset for kind, offset in zip(kinds, offsets, strict=False)])
+    size = int(offsets[-1])
+    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, nodes)), shape=(size, size))
+    together = connected_components(graph, directed=False)[1][:n_rows].astype(np.int64)
+    return None if len(np.unique(together)) == n_rows else together
+
+
+def _deal(labels: IntArray, task: Task, *, n_folds: int, seed: int, together: IntArray | None) -> IntArray:
+    """One repeat: (n_rows,) int64 fold numbers."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    if task.kind == "multilabel":
+        return _deal_multilabel(labels, n_folds=n_folds, seed=seed, together=together)
+    splitter = StratifiedKFold if together is None else StratifiedGroupKFold
+    folds = np.empty(len(labels), dtype=np.int64)
+    split = splitter(n_splits=n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels, together)
+    for fold, (_, held_out) in enumerate(split):
+        folds[held_out] = fold
+    return folds
+
+
+def _deal_multilabel(labels: IntArray, *, n_folds: int, seed: int, together: IntArray | None) -> IntArray:
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+
+    if together is None:
+        together = np.arange(len(labels))
+    _, group_of_row = np.unique(together, return_inverse=True)
+    carried = np.zeros((int(group_of_row.max()) + 1, labels.shape[1]), dtype=np.int64)
+    np.maximum.at(carried, group_of_row, labels)
+    folds = np.empty(len(carried), dtype=np.int64)
+    splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(carried)), carried)):
+        folds[held_out] = fold
+    return folds[group_of_row]
