@@ -186,6 +186,13 @@ def get_metric(name: str, task: Task) -> Metric:
     return replace(metric, count_score=None) if task.kind == "multiclass" else metric
 
 
+def fitted_score(metric: Metric, labels: IntArray, proba: FloatArray) -> float:
+    """The score at the thresholds that score highest on these very rows, which flatters: for curves, not for claims."""
+    if not np.isfinite(proba).all():
+        return float("nan")
+    return metric.score(labels, proba, metric.best_thresholds(labels, proba))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OofScore:
     """What out-of-fold probabilities are worth.
@@ -221,7 +228,7 @@ def score_oof(metric: Metric, labels: IntArray, proba: FloatArray, fold_of_row: 
         score=float(np.mean(scores)),
         fold_scores=tuple(fold_scores),
         thresholds=thresholds,
-        fitted=metric.score(labels, proba, thresholds),
+        fitted=fitted_score(metric, labels, proba),
     )
 
 

@@ -7,7 +7,7 @@ from sklearn import metrics as sk
 from textclf.arrays import FloatArray, IntArray
 from textclf.config import Task
 from textclf.errors import ConfigError
-from textclf.metrics import METRICS, get_metric, row_losses, score_oof
+from textclf.metrics import METRICS, fitted_score, get_metric, row_losses, score_oof
 
 BINARY = Task(kind="binary", class_names=("no", "yes"))
 THREE = Task(kind="multiclass", class_names=("a", "b", "c"))
@@ -185,3 +185,13 @@ def test_a_fold_without_a_class_has_no_score_but_the_whole_has() -> None:
 
     assert np.isnan(scored.fold_scores[0])
     assert scored.score == pytest.approx(sk.roc_auc_score(labels, proba[:, 1]))
+
+
+def test_the_fitted_score_is_the_best_any_cut_can_do() -> None:
+    """On the same rows no cut does better; a metric without thresholds is simply scored, and NaN stays NaN."""
+    labels, proba = example(BINARY, noise=2.0)
+    best = max(sk.f1_score(labels, proba[:, 1] >= cut) for cut in proba[:, 1])
+
+    assert fitted_score(get_metric("f1", BINARY), labels, proba) == pytest.approx(best)
+    assert fitted_score(get_metric("roc_auc", BINARY), labels, proba) == sk.roc_auc_score(labels, proba[:, 1])
+    assert np.isnan(fitted_score(get_metric("f1", BINARY), labels, np.full_like(proba, np.nan)))
