@@ -1,0 +1,46 @@
+# Everything runs in .venv, which the first target makes: only Python 3.11 (or newer), pip and make are needed.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+export OMP_WAIT_POLICY := PASSIVE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check format docs bench clean
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) was not found; name a Python 3.11 or newer: make PYTHON=python3 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The main job on a real data set: a study of eight trials, then its blend as a submission.
+demo: $(VENV)/ready
+	$(BIN)/python -m search.run --demo --output $(DEMO)
+	$(BIN)/python -m ensemble.export --output $(DEMO) --sample-submission $(DEMO)/data/sample_submission.csv --submission $(DEMO)/submission.csv
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+# What CI runs.
+check: $(VENV)/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(VENV)/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/ready
+	$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/ready
+	$(BIN)/python -m benchmarks.recurrence
+	$(BIN)/python -m benchmarks.overhead
+
+clean:
+	rm -rf $(VENV) $(DEMO) site build *.egg-info

@@ -1,0 +1,231 @@
+"""The k-fold objective: predict every training row with a model that never saw it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+
+from textclf.arrays import BoolArray, FloatArray
+from textclf.config import TextConfig
+from textclf.determinism import derive_seed
+from textclf.families import FAMILIES
+from textclf.inputs import Inputs
+from textclf.metrics import Metric, row_losses, score_oof
+from textclf.protocols import FitTask, Predict, Prepared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochPoint:
+    """One validated epoch of one fit.
+
+    valid_score: the metric on the held-out rows, its threshold (where it has one) fitted on them: for curves and
+        pruning, never the score of the trial
+    seconds: since the fit began
+    """
+
+    repeat: int
+    fold: int
+    epoch: int
+    n_epochs: int
+    train_loss: float
+    valid_loss: float
+    valid_score: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldEvent:
+    """A validated epoch as the outside hears of it.
+
+    held_out: (n_rows,) mask of the rows the fit never saw
+    row_losses: (n_held_out,) float64, log loss of each of them in file order; None before the fit is final
+    """
+
+    point: EpochPoint
+    n_fits: int
+    held_out: BoolArray
+    row_losses: FloatArray | None
+
+
+OnEvent = Callable[[FoldEvent], None]
+"""Hears of every validated epoch; raising ends the trial. This is how pruning crosses the seam."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOutcome:
+    """What one fit leaves behind: probabilities (n_rows of each kind, n_outputs) float64, and its curve."""
+
+    held_out_proba: FloatArray
+    test_proba: FloatArray
+    holdout_proba: FloatArray
+    curve: tuple[EpochPoint, ...]
+    n_parameters: int
+    notes: tuple[str, ...]
+
+
+class Checkpoints(Protocol):
+    """Keeps outcomes of finished fits, so that a long trial resumes at its next one."""
+
+    def read(self, fit_number: int) -> FitOutcome | None:
+        """Give back what was written for a fit, or None."""
+        ...
+
+    def write(self, fit_number: int, outcome: FitOutcome) -> None:
+        """Keep the outcome of a finished fit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OofRun:
+    """A cross-validated configuration.
+
+    oof: (n_rows, n_outputs) float64, rows in file order, mean over repeats
+    test_proba, holdout_proba: (n_test or n_holdout, n_outputs) float64, mean over all fits
+    score: the metric on all OOF rows, thresholds cross-fitted; higher is better
+    fold_scores: per fit, repeat-major; thresholds: for new rows, found on all OOF rows
+    """
+
+    oof: FloatArray
+    test_proba: FloatArray
+    holdout_proba: FloatArray
+    score: float
+    fold_scores: tuple[float, ...]
+    thresholds: tuple[float, ...] | None
+    curve: tuple[EpochPoint, ...]
+    n_parameters: int
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def ignore_event(event: FoldEvent) -> None:
+    """Hear of an epoch and do nothing."""
+
+
+def cross_validate(
+    inputs: Inputs,
+    config: TextConfig,
+    *,
+    metric: Metric,
+    seed: int,
+    device: str = "cpu",
+    on_event: OnEvent = ignore_event,
+    checkpoints: Checkpoints | None = None,
+) -> OofRun:
+    """Fit once per repeat and fold; return OOF, test and hold-out probabilities with their score.
+
+    A pure function of its arguments on one kind of machine: same inputs, config and seed, same bits.
+    """
+    began = perf_counter()
+    prepared = FAMILIES[config.family].prepare(inputs, config)
+    plan, n_outputs = inputs.folds, inputs.task.n_outputs
+    n_fits = plan.n_repeats * plan.n_folds
+    oof = np.zeros((len(inputs.train), n_outputs))
+    test_proba = np.zeros((len(prepared.test), n_outputs))
+    holdout_proba = np.zeros((len(prepared.holdout), n_outputs))
+    outcomes: list[FitOutcome] = []
+
+    for fit_number, (repeat, fold) in enumerate(np.ndindex(plan.n_repeats, plan.n_folds)):
+        held_out = plan.fold_of_row[repeat] == fold
+        fit = _FoldFit(inputs, config, metric, device, prepared, repeat, fold, held_out, n_fits, on_event)
+
+        outcome = checkpoints.read(fit_number) if checkpoints else None
+        if outcome is None:
+            outcome = fit.run(derive_seed(seed, repeat, fold))
+            if checkpoints:
+                checkpoints.write(fit_number, outcome)
+        else:
+            fit.retell(outcome)
+
+        oof[held_out] += outcome.held_out_proba / plan.n_repeats
+        test_proba += outcome.test_proba / n_fits
+        holdout_proba += outcome.holdout_proba / n_fits
+        outcomes.append(outcome)
+        fit.tell(outcome.curve[-1], row_losses(inputs.labels[held_out], outcome.held_out_proba, inputs.task))
+
+    scored = score_oof(metric, inputs.labels, oof, plan.fold_of_row)
+    return OofRun(
+        oof=oof,
+        test_proba=test_proba,
+        holdout_proba=holdout_proba,
+        score=scored.score,
+        fold_scores=scored.fold_scores,
+        thresholds=scored.thresholds,
+        curve=tuple(point for outcome in outcomes for point in outcome.curve),
+        n_parameters=outcomes[0].n_parameters,
+        seconds=perf_counter() - began,
+        notes=tuple(dict.fromkeys(note for outcome in outcomes for note in outcome.notes)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _FoldFit:
+    """One fit of the loop: trains on the rows outside the fold, validates on those inside."""
+
+    inputs: Inputs
+    config: TextConfig
+    metric: Metric
+    device: str
+    prepared: Prepared
+    repeat: int
+    fold: int
+    held_out: BoolArray
+    n_fits: int
+    on_event: OnEvent
+
+    def run(self, seed: int) -> FitOutcome:
+        """Fit, hearing of each epoch, and predict the held-out, test and hold-out rows."""
+        began = perf_counter()
+        rows, labels = self.prepared.train, self.inputs.labels
+        held_out_rows = rows.rows(self.held_out)
+        n_epochs = getattr(self.config, "n_epochs", 1)
+        curve: list[EpochPoint] = []
+
+        def validate(epoch: int, train_loss: float, proba: FloatArray) -> None:
+            held_out_labels = labels[self.held_out]
+            point = EpochPoint(
+                repeat=self.repeat,
+                fold=self.fold,
+                epoch=epoch,
+                n_epochs=n_epochs,
+                train_loss=train_loss,
+                valid_loss=float(row_losses(held_out_labels, proba, self.inputs.task).mean()),
+                valid_score=self.metric.score(
+                    held_out_labels, proba, self.metric.best_thresholds(held_out_labels, proba)
+                ),
+                seconds=perf_counter() - began,
+            )
+            curve.append(point)
+
+        def on_epoch(epoch: int, train_loss: float, predict: Predict) -> None:
+            validate(epoch, train_loss, predict(held_out_rows))
+            self.tell(curve[-1], None)
+
+        how = FitTask(
+            task=self.inputs.task, seed=seed, device=self.device, shared=self.prepared.shared, on_epoch=on_epoch
+        )
+        fitted = FAMILIES[self.config.family].fit(
+            rows.rows(~self.held_out), labels[~self.held_out], self.config, how=how
+        )
+
+        held_out_proba = fitted.predict(held_out_rows)
+        validate(n_epochs - 1, fitted.train_loss, held_out_proba)
+        return FitOutcome(
+            held_out_proba=held_out_proba,
+            test_proba=fitted.predict(self.prepared.test),
+            holdout_proba=fitted.predict(self.prepared.holdout),
+            curve=tuple(curve),
+            n_parameters=fitted.n_parameters,
+            notes=fitted.notes,
+        )
+
+    def retell(self, outcome: FitOutcome) -> None:
+        """Tell the epochs of a restored fit again, but for the last: the outside hears the same as without a stop."""
+        for point in outcome.curve[:-1]:
+            self.tell(point, None)
+
+    def tell(self, point: EpochPoint, losses: FloatArray | None) -> None:
+        """Tell the outside of an epoch."""
+        event = FoldEvent(point=point, n_fits=self.n_fits, held_out=self.held_out, row_losses=losses)
+        self.on_event(event)

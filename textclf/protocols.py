@@ -1,0 +1,96 @@
+"""What a model family promises to the k-fold objective."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from textclf.arrays import BoolArray, FloatArray, IntArray
+from textclf.config import Task, TextConfig
+from textclf.errors import TextclfError
+from textclf.inputs import Inputs
+
+
+class DivergedError(TextclfError):
+    """The training loss became NaN or infinite: a result of these parameters, not a crash."""
+
+
+class PreparedRows(Protocol):
+    """Rows as a family reads them: made row by row, nothing learned."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, selected: BoolArray | IntArray) -> Self:
+        """Choose rows by mask or index, in the order given."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All rows of a study as one family reads them.
+
+    shared: what the rows refer to (words and their vectors, n-gram names); learned from no label and no split
+    """
+
+    train: Any
+    test: Any
+    holdout: Any
+    shared: Any
+
+
+Predict = Callable[[Any], FloatArray]
+"""rows -> (n_rows, n_outputs) float64 probabilities."""
+
+OnEpoch = Callable[[int, float, Predict], None]
+"""Hears (epoch, mean training loss, predict) after each epoch but the last."""
+
+
+class Fitted(Protocol):
+    """A model fitted on one fold's training rows."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Learned numbers."""
+        ...
+
+    @property
+    def train_loss(self) -> float:
+        """Mean log loss over the training rows during the last epoch."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the record should mention."""
+        ...
+
+    def predict(self, rows: Any) -> FloatArray:
+        """Probabilities (n_rows, n_outputs) float64, in the order of the rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitTask:
+    """What a fit is told beside its rows: nothing of it comes from held-out rows."""
+
+    task: Task
+    seed: int
+    device: str
+    shared: Any
+    on_epoch: OnEpoch
+
+
+class Fit(Protocol):
+    """Fits on the training rows of one fold."""
+
+    def __call__(self, rows: Any, labels: IntArray, config: Any, /, *, how: FitTask) -> Fitted:
+        """Learn from these rows and labels, from nothing else."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A kind of model: its parameters, how its rows are made, how it is fitted."""
+
+    description: str
+    config: type[TextConfig]
+    prepare: Callable[[Inputs, Any], Prepared]
+    fit: Fit
