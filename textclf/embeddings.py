@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -11,28 +11,34 @@ import numpy as np
 
 from textclf.arrays import BoolArray, Float32Array, FloatArray, array_digest, text_digest
 from textclf.errors import ConfigError
-from textclf.vectorfiles import read_vector_file
+from textclf.vectorfiles import measure, read_vector_file
 
 Combine = Literal["concat", "mean", "weighted"]
 Oov = Literal["zero", "random", "mean", "ngram"]
 N_SPECIAL = 2
 DEFAULT_DIM = 100
-DEFAULT_DEVIATION = 0.4  # about that of GloVe's components
 NGRAM_BUCKETS = 1 << 15
 UNKNOWN_WORD = "<unk>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordVectors:
-    """The vectors of one source for the words that a study can meet.
+    """The vectors of one source for the words that a study can meet; ``make_vectors`` makes one.
 
-    matrix: (n_words, dim) float32. digest: SHA-256 of the words and the matrix, as hex.
+    matrix: (n_words, dim) float32.
+    mean, deviation: (dim,) float32 and one number, over the source's whole file: what unknown words are filled with
+        must not depend on the study's words.
+    weight: share of the source in a weighted mean.
+    digest: SHA-256 of words, matrix, mean and deviation, as hex.
     """
 
     name: str
     words: tuple[str, ...]
     matrix: Float32Array
+    mean: Float32Array
+    deviation: float
     digest: str
+    weight: float = 1.0
 
     @property
     def dim(self) -> int:
@@ -40,9 +46,24 @@ class WordVectors:
         return int(self.matrix.shape[1])
 
 
-def make_vectors(name: str, words: Sequence[str], matrix: Float32Array) -> WordVectors:
-    """Word vectors with their digest."""
-    return WordVectors(name=name, words=tuple(words), matrix=matrix, digest=text_digest(*words, array_digest(matrix)))
+def make_vectors(
+    name: str,
+    words: Sequence[str],
+    matrix: Float32Array,
+    *,
+    mean: Float32Array | None = None,
+    deviation: float | None = None,
+    weight: float = 1.0,
+) -> WordVectors:
+    """Word vectors with their digest; mean and deviation are those of the matrix unless given."""
+    if not 0 < weight < np.inf:
+        raise ConfigError(f"embedding weight: {weight} of {name} is not a positive number")
+    if mean is None or deviation is None:
+        mean, deviation = measure(matrix)
+    digest = text_digest(*words, array_digest(matrix), array_digest(mean), repr(deviation))
+    return WordVectors(
+        name=name, words=tuple(words), matrix=matrix, mean=mean, deviation=deviation, weight=weight, digest=digest
+    )
 
 
 def case_variants(word: str) -> tuple[str, ...]:
@@ -54,12 +75,17 @@ def case_variants(word: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((word, word.lower(), word.capitalize(), word.upper())))
 
 
-def load_vectors(path: Path | str, words: Sequence[str], *, cache: Path | str | None = None) -> WordVectors:
-    """Read an embedding file and keep what these words, or their case variants, can use."""
+def load_vectors(
+    path: Path | str, words: Iterable[str], *, weight: float = 1.0, cache: Path | str | None = None
+) -> WordVectors:
+    """Read an embedding file and keep what these words, or their case variants, can use.
+
+    cache: folder in which a parsed file is kept for the next time.
+    Raises DataError for a missing or damaged file.
+    """
     file = read_vector_file(path, cache=cache)
-    wanted = {form for word in words for form in case_variants(word)}
-    kept = [place for place, word in enumerate(file.words) if word in wanted]
-    return make_vectors(file.path.name, [file.words[place] for place in kept], np.array(file.matrix[kept]))
+    found, matrix = file.select({form for word in words for form in case_variants(word)})
+    return make_vectors(file.path.name, found, matrix, mean=file.mean, deviation=file.deviation, weight=weight)
 
 
 def vector_matrix(
@@ -69,17 +95,16 @@ def vector_matrix(
     combine: Combine = "concat",
     oov: Oov = "zero",
     seed: int = 0,
-    weights: Sequence[float] | None = None,
     dim: int = DEFAULT_DIM,
 ) -> tuple[Float32Array, BoolArray]:
     """Vectors for a lexicon: row 0 padding (zeros), row 1 the unknown word, row i + 2 ``words[i]``.
 
     A word takes the vector of its own form, else of its lower-case, capitalised or upper-case form. ``concat`` puts
-    the sources side by side, ``mean`` and ``weighted`` average those that know the word (Coates and Bollegala 2018).
-    A word that no source knows is filled by ``oov``: zeros; ``random``, normal with the source's deviation, a function
-    of word and seed alone; ``mean``, the average known vector; ``ngram``, a sum of hashed vectors of its character
-    3- to 5-grams (Bojanowski et al. 2017), so that similar spellings get similar vectors. Without any source every
-    word is unknown and gets ``dim`` numbers.
+    the sources side by side; ``mean`` and ``weighted`` average those that know the word (Coates and Bollegala 2018).
+    A word that no source knows is filled by ``oov``: zeros; ``random``, normal with the source's deviation; ``mean``,
+    the source's average vector; ``ngram``, a sum of hashed vectors of its character 3- to 5-grams (after Bojanowski et
+    al. 2017), so that similar spellings get similar vectors. Every row depends on its word, the sources and the seed
+    alone. Without any source each word is unknown and gets ``dim`` numbers.
 
     returns: matrix (n_words + 2, dim) float32, known (n_words + 2,) bool, True where a source knows the word.
     Raises ConfigError for an unknown choice, and for a mean of sources that differ in dimension.
@@ -88,23 +113,24 @@ def vector_matrix(
         if value not in allowed:
             raise ConfigError(f"{option}: {value!r} is not one of {', '.join(allowed)}")
     if not vectors:
-        empty = np.zeros((len(words), dim), dtype=np.float32), np.zeros(len(words), dtype=bool)
-        return _complete(words, *empty, oov=oov, seed=seed), np.zeros(len(words) + N_SPECIAL, dtype=bool)
+        vectors = [make_vectors("none", (), np.zeros((0, dim), dtype=np.float32))]
     found = [_look_up(words, source) for source in vectors]
     known = np.concatenate([np.zeros(N_SPECIAL, dtype=bool), np.any([has for _, has in found], axis=0)])
-    if combine == "concat" or len(vectors) == 1:
+    if combine == "concat":
         blocks = [
-            _complete(words, block, has, oov=oov, seed=seed + number) for number, (block, has) in enumerate(found)
+            _complete(words, block, has, source=source, oov=oov, seed=seed + number)
+            for number, (source, (block, has)) in enumerate(zip(vectors, found, strict=True))
         ]
         return np.hstack(blocks), known
-    shares = _check_shares(vectors, combine=combine, weights=weights)
-    total = np.zeros(found[0][0].shape, dtype=np.float64)
+    mixed = _mix_sources(vectors, combine=combine)
+    total = np.zeros((len(words), mixed.dim), dtype=np.float64)
     mass = np.zeros((len(words), 1), dtype=np.float64)
-    for share, (block, has) in zip(shares, found, strict=True):
+    for source, (block, has) in zip(vectors, found, strict=True):
+        share = source.weight if combine == "weighted" else 1.0
         total += share * block
         mass += share * has[:, None]
-    mean = np.divide(total, mass, out=total, where=mass > 0)
-    return _complete(words, mean.astype(np.float32), known[N_SPECIAL:], oov=oov, seed=seed), known
+    mean = np.divide(total, mass, out=total, where=mass > 0).astype(np.float32)
+    return _complete(words, mean, known[N_SPECIAL:], source=mixed, oov=oov, seed=seed), known
 
 
 def _look_up(words: Sequence[str], source: WordVectors) -> tuple[Float32Array, BoolArray]:
@@ -122,35 +148,36 @@ def _look_up(words: Sequence[str], source: WordVectors) -> tuple[Float32Array, B
     return block, has
 
 
-def _check_shares(
-    vectors: Sequence[WordVectors], *, combine: Combine, weights: Sequence[float] | None
-) -> tuple[float, ...]:
-    """One positive weight per source of a mean."""
-    dims = {source.dim for source in vectors}
-    if len(dims) > 1:
+def _mix_sources(vectors: Sequence[WordVectors], *, combine: Combine) -> WordVectors:
+    """Mean and deviation of averaged sources, for the words that none of them knows."""
+    if len({source.dim for source in vectors}) > 1:
         each = ", ".join(f"{source.name}: {source.dim}" for source in vectors)
         raise ConfigError(f"combine: {combine!r} needs vectors of one dimension ({each}); use concat")
-    if combine == "mean":
-        return (1.0,) * len(vectors)
-    if weights is None or len(weights) != len(vectors) or not all(0 < weight < np.inf for weight in weights):
-        raise ConfigError(f"weights: {weights!r} are not {len(vectors)} positive numbers, one for each embedding file")
-    return tuple(float(weight) for weight in weights)
+    shares = np.array([source.weight if combine == "weighted" else 1.0 for source in vectors])
+    shares /= shares.sum()
+    return make_vectors(
+        "mix",
+        (),
+        np.zeros((0, vectors[0].dim), dtype=np.float32),
+        mean=(shares @ np.stack([source.mean for source in vectors])).astype(np.float32),
+        deviation=float(shares @ np.array([source.deviation for source in vectors])),
+    )
 
 
-def _complete(words: Sequence[str], block: Float32Array, has: BoolArray, *, oov: Oov, seed: int) -> Float32Array:
-    """Add the padding and the unknown row, and fill the rows of words that no source knows."""
-    known = block[has].astype(np.float64)
-    deviation = float(known.std()) if len(known) > 1 else DEFAULT_DEVIATION
-    absent = np.flatnonzero(~has).tolist()
-    matrix = np.concatenate([np.zeros((N_SPECIAL, block.shape[1]), dtype=np.float32), block])
-    rows = [1, *(place + N_SPECIAL for place in absent)]
-    spelled = [UNKNOWN_WORD, *(words[place] for place in absent)]
+def _complete(
+    words: Sequence[str], block: Float32Array, has: BoolArray, *, source: WordVectors, oov: Oov, seed: int
+) -> Float32Array:
+    """Add the padding and the unknown row, and fill the rows of words that the source does not know."""
+    absent = np.flatnonzero(~has)
+    matrix = np.concatenate([np.zeros((N_SPECIAL, source.dim), dtype=np.float32), block])
+    rows = np.concatenate([[1], absent + N_SPECIAL])
+    spelled = [UNKNOWN_WORD, *(words[place] for place in absent.tolist())]
     if oov == "mean":
-        matrix[rows] = known.mean(axis=0) if len(known) else 0.0
+        matrix[rows] = source.mean
     elif oov == "random":
-        matrix[rows] = np.stack([_random_vector(word, block.shape[1], seed=seed) for word in spelled]) * deviation
+        matrix[rows] = np.stack([_random_vector(word, source.dim, seed=seed) for word in spelled]) * source.deviation
     elif oov == "ngram":
-        matrix[rows] = _ngram_vectors(spelled, block.shape[1], seed=seed) * deviation
+        matrix[rows] = _ngram_vectors(spelled, source.dim, seed=seed) * source.deviation
     return matrix
 
 

@@ -1,7 +1,7 @@
 """From tables to token ids: per row and study-wide, so that nothing is learned from any row."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from textclf.arrays import BoolArray, FloatArray, IntArray, ObjectArray
 from textclf.errors import ConfigError
 from textclf.features import meta_features
 from textclf.table import Table
-from textclf.text import make_cleaner, parse_cleaning
+from textclf.text import NO_CLEANING, make_cleaner, parse_cleaning
 
 PADDING, UNKNOWN, N_SPECIAL = 0, 1, 2
 Int32Array = NDArray[np.int32]
@@ -71,36 +71,36 @@ class Encoded:
 
 
 def encode(train: Table, test: Table, *, cleaning: str, max_tokens: int) -> tuple[Encoded, Encoded, Lexicon]:
-    """Clean, tokenise and number the tokens of all rows; a row keeps its first ``max_tokens`` tokens.
+    """Clean, tokenise and number the tokens of a training and a test table, as ``encode_tables`` does."""
+    (train_rows, test_rows), lexicon = encode_tables((train, test), cleaning=cleaning, max_tokens=max_tokens)
+    return train_rows, test_rows, lexicon
 
-    Token ids are shared by train and test, yet mean nothing until a fold decides which it knows (fold_vocabulary).
+
+def encode_tables(tables: Sequence[Table], *, cleaning: str, max_tokens: int) -> tuple[tuple[Encoded, ...], Lexicon]:
+    """Clean, tokenise and number the tokens of several tables; a row keeps its first ``max_tokens`` tokens.
+
+    Ids are shared by all tables, yet mean nothing until a fold decides which it knows (``fold_vocabulary``).
     Raises ConfigError for an unknown cleaning step or ``max_tokens`` below 1.
     """
-    if max_tokens < 1:
-        raise ConfigError(f"max_tokens: {max_tokens} is below 1")
-    steps = parse_cleaning(cleaning)
-    keep_case = "+".join(step for step in steps if step != "lower") or "none"
     written: dict[str, int] = {}
-    train_ids, train_starts = _number_tokens(train.texts, written, cleaning=keep_case, max_tokens=max_tokens)
-    test_ids, test_starts = _number_tokens(test.texts, written, cleaning=keep_case, max_tokens=max_tokens)
-
-    forms = [form.lower() for form in written] if "lower" in steps else list(written)
-    counts = np.bincount(np.concatenate([train_ids, test_ids]), minlength=len(written))
+    numbered = [_number_tokens(table.texts, written, cleaning=cleaning, max_tokens=max_tokens) for table in tables]
+    forms = _forms(written, cleaning)
+    counts = np.bincount(np.concatenate([ids for ids, _ in numbered]), minlength=len(written))
     words, token_of_form = _order_by_count(forms, counts)
-    caps_of_form = np.array([len(form) > 1 and form.isupper() for form in written], dtype=np.uint8)
+    encoded = tuple(
+        _finish(table, ids, starts, written=written, token_of_form=token_of_form)
+        for table, (ids, starts) in zip(tables, numbered, strict=True)
+    )
+    return encoded, Lexicon(words=words)
 
-    def finish(table: Table, ids: IntArray, starts: IntArray) -> Encoded:
-        tokens, starts, caps = _fill_empty_rows(token_of_form[ids], starts, caps_of_form[ids])
-        return Encoded(
-            tokens=tokens,
-            starts=starts,
-            caps=caps,
-            meta=meta_features(table.texts),
-            numeric=table.numeric,
-            categorical=table.categorical,
-        )
 
-    return finish(train, train_ids, train_starts), finish(test, test_ids, test_starts), Lexicon(words=words)
+def encode_new(table: Table, lexicon: Lexicon, *, cleaning: str, max_tokens: int) -> Encoded:
+    """Encode rows that were not there when the lexicon was made; tokens outside it are unknown."""
+    written: dict[str, int] = {}
+    ids, starts = _number_tokens(table.texts, written, cleaning=cleaning, max_tokens=max_tokens)
+    token_of = {word: place + N_SPECIAL for place, word in enumerate(lexicon.words)}
+    token_of_form = np.array([token_of.get(form, UNKNOWN) for form in _forms(written, cleaning)], dtype=np.int32)
+    return _finish(table, ids, starts, written=written, token_of_form=token_of_form)
 
 
 def fold_vocabulary(train_rows: Encoded, n_words: int, *, known: BoolArray, min_count: int) -> Int32Array:
@@ -121,8 +121,10 @@ def fold_vocabulary(train_rows: Encoded, n_words: int, *, known: BoolArray, min_
 def _number_tokens(
     texts: Sequence[str], written: dict[str, int], *, cleaning: str, max_tokens: int
 ) -> tuple[IntArray, IntArray]:
-    """Number tokens as written, in order of appearance, extending ``written``."""
-    clean = make_cleaner(cleaning)
+    """Number tokens as written, in order of appearance, extending ``written``; their case is kept."""
+    if max_tokens < 1:
+        raise ConfigError(f"max_tokens: {max_tokens} is below 1")
+    clean = make_cleaner("+".join(step for step in parse_cleaning(cleaning) if step != "lower") or NO_CLEANING)
     ids = array("q")
     starts = array("q", [0])
     for text in texts:
@@ -130,6 +132,28 @@ def _number_tokens(
             ids.append(written.setdefault(token, len(written)))
         starts.append(len(ids))
     return np.array(ids, dtype=np.int64), np.array(starts, dtype=np.int64)
+
+
+def _forms(written: Iterable[str], cleaning: str) -> list[str]:
+    """Tokens as the lexicon spells them."""
+    lower = "lower" in parse_cleaning(cleaning)
+    return [token.lower() if lower else token for token in written]
+
+
+def _finish(
+    table: Table, ids: IntArray, starts: IntArray, *, written: Iterable[str], token_of_form: Int32Array
+) -> Encoded:
+    """Translate written tokens to ids of the lexicon and add what stands beside them."""
+    caps_of_form = np.array([len(form) > 1 and form.isupper() for form in written], dtype=np.uint8)
+    tokens, starts, caps = _fill_empty_rows(token_of_form[ids], starts, caps_of_form[ids])
+    return Encoded(
+        tokens=tokens,
+        starts=starts,
+        caps=caps,
+        meta=meta_features(table.texts),
+        numeric=table.numeric,
+        categorical=table.categorical,
+    )
 
 
 def _order_by_count(forms: Sequence[str], counts: IntArray) -> tuple[tuple[str, ...], Int32Array]:

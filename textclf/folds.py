@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textclf.arrays import IntArray, array_digest
+from textclf.arrays import BoolArray, IntArray, array_digest
 from textclf.config import Task
 from textclf.csvfile import read_csv
 from textclf.errors import ConfigError, DataError
@@ -29,6 +29,15 @@ class FoldPlan:
     def n_repeats(self) -> int:
         """How many times every row is held out."""
         return len(self.fold_of_row)
+
+    @property
+    def n_fits(self) -> int:
+        """Models that one cross-validation fits."""
+        return self.n_repeats * self.n_folds
+
+    def rows(self, selected: BoolArray | IntArray) -> "FoldPlan":
+        """The plan for some of the rows."""
+        return FoldPlan(fold_of_row=self.fold_of_row[:, selected], n_folds=self.n_folds, seed=self.seed)
 
     @cached_property
     def digest(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from textclf.arrays import BoolArray, FloatArray, IntArray, ObjectArray
 from textclf.config import Columns, Task
 from textclf.csvfile import CsvFile, name_lines, read_csv
+from textclf.duplicates import normalize
 from textclf.errors import ConfigError, DataError, did_you_mean
 
 DuplicateIds = Literal["refuse", "number"]
@@ -51,12 +52,17 @@ class Table:
         )
 
 
+def empty_table() -> Table:
+    """A table without rows or columns."""
+    return Table(row_ids=(), texts=(), numeric=np.zeros((0, 0)), categorical=np.zeros((0, 0), dtype=object))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableReport:
     """What a person should know about a table before training on it; ``str()`` of it is for printing.
 
     class_counts: rows per class, for multilabel rows that carry each label.
-    n_duplicate_texts: rows whose text, spaces and case apart, stands in an earlier row.
+    n_duplicate_texts: rows whose words stand in an earlier row.
     """
 
     path: Path
@@ -340,4 +346,4 @@ def _read_labels(file: CsvFile, targets: Sequence[str]) -> tuple[IntArray, Task]
 
 
 def _count_repeats(texts: Sequence[str]) -> int:
-    return len(texts) - len({" ".join(text.lower().split()) for text in texts})
+    return len(texts) - len({normalize(text) for text in texts})

@@ -7,20 +7,19 @@ that are no text, everything else is text with one word per line and an optional
 import gzip
 import hashlib
 import io
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from textclf.archive import Archive, read_archive, write_archive
 from textclf.arrays import Float32Array
 from textclf.errors import DataError, did_you_mean
 
 CACHE_FORMAT = 1
-CHUNK = 1 << 24
-PROBE = 1 << 16
+SLICE = 1 << 16
+DEFAULT_DEVIATION = 0.4  # about that of GloVe's numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +28,44 @@ class VectorFile:
 
     words: unique, in file order; of a repeated word the first vector counts.
     matrix: (n_words, dim) float32, memory-mapped where it comes from the cache.
+    mean, deviation: (dim,) float32 and the standard deviation of all numbers.
     digest: SHA-256 of the file, as hex.
     """
 
     path: Path
-    words: Sequence[str]
+    words: tuple[str, ...]
     matrix: Float32Array
+    mean: Float32Array
+    deviation: float
     digest: str
+
+    def select(self, wanted: set[str]) -> tuple[list[str], Float32Array]:
+        """The wanted words that the file has, in file order, and their vectors."""
+        kept = [place for place, word in enumerate(self.words) if word in wanted]
+        return [self.words[place] for place in kept], np.array(self.matrix[kept], dtype=np.float32)
 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def measure(matrix: Float32Array) -> tuple[Float32Array, float]:
+    """Mean vector and standard deviation of all numbers; 0 and DEFAULT_DEVIATION without rows.
+
+    matrix: (n_words, dim); returns (dim,) float32 and a number. Sums are taken in float64, a slice at a time.
+    """
+    if not len(matrix):
+        return np.zeros(matrix.shape[1], dtype=np.float32), DEFAULT_DEVIATION
+    total = np.zeros(matrix.shape[1])
+    squares = 0.0
+    for start in range(0, len(matrix), SLICE):
+        part = matrix[start : start + SLICE].astype(np.float64)
+        total += part.sum(axis=0)
+        squares += float((part**2).sum())
+    variance = squares / matrix.size - (total.sum() / matrix.size) ** 2
+    return (total / len(matrix)).astype(np.float32), float(np.sqrt(max(variance, 0.0)))
 
 
 def read_vector_file(path: Path | str, *, cache: Path | str | None = None) -> VectorFile:
@@ -57,28 +81,23 @@ def read_vector_file(path: Path | str, *, cache: Path | str | None = None) -> Ve
     digest = file_digest(path)
     if cache is None:
         words, matrix = _parse(path)
-        return VectorFile(path=path, words=words, matrix=matrix, digest=digest)
+        mean, deviation = measure(matrix)
+        return VectorFile(path=path, words=words, matrix=matrix, mean=mean, deviation=deviation, digest=digest)
     entry = Path(cache) / f"vectors-{CACHE_FORMAT}-{digest[:32]}"
-    if not (entry / "matrix.npy").is_file():
-        _write_entry(entry, *_parse(path))
-    words = tuple((entry / "words.txt").read_text(encoding="utf-8").split("\n"))
-    matrix = np.load(entry / "matrix.npy", mmap_mode="r", allow_pickle=False)
-    return VectorFile(path=path, words=words, matrix=matrix, digest=digest)
-
-
-def _write_entry(entry: Path, words: Sequence[str], matrix: Float32Array) -> None:
-    """Write a cache entry whole or not at all; when two processes race, either's entry is right."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=entry.name, dir=entry.parent))
-    try:
-        (draft / "words.txt").write_text("\n".join(words), encoding="utf-8", newline="\n")
-        np.save(draft / "matrix.npy", matrix, allow_pickle=False)
-        draft.rename(entry)
-    except OSError:
-        if not (entry / "matrix.npy").is_file():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    if not entry.is_dir():
+        words, matrix = _parse(path)
+        mean, deviation = measure(matrix)
+        arrays = {"matrix": matrix, "mean": mean}
+        write_archive(entry, Archive(record={"deviation": deviation}, arrays=arrays, strings={"words": words}))
+    kept = read_archive(entry)
+    return VectorFile(
+        path=path,
+        words=tuple(kept.strings["words"]),
+        matrix=kept.arrays["matrix"],
+        mean=kept.arrays["mean"],
+        deviation=kept.record["deviation"],
+        digest=digest,
+    )
 
 
 def _parse(path: Path) -> tuple[tuple[str, ...], Float32Array]:
