@@ -12,7 +12,7 @@ from textclf.config import TextConfig
 from textclf.determinism import derive_seed
 from textclf.families import FAMILIES
 from textclf.inputs import Inputs
-from textclf.metrics import Metric, row_losses, score_oof
+from textclf.metrics import Metric, fitted_score, row_losses, score_oof
 from textclf.protocols import FitTask, Predict, Prepared
 
 
@@ -191,9 +191,7 @@ class _FoldFit:
                 n_epochs=n_epochs,
                 train_loss=train_loss,
                 valid_loss=float(row_losses(held_out_labels, proba, self.inputs.task).mean()),
-                valid_score=self.metric.score(
-                    held_out_labels, proba, self.metric.best_thresholds(held_out_labels, proba)
-                ),
+                valid_score=fitted_score(self.metric, held_out_labels, proba),
                 seconds=perf_counter() - began,
             )
             curve.append(point)

@@ -48,7 +48,7 @@ class NgramRows:
 
 def prepare(inputs: Inputs, config: LinearConfig) -> Prepared:
     """Count the n-grams of all rows; nothing is learned."""
-    encoded = inputs.encoded(cleaning=config.cleaning, max_tokens=ALL_TOKENS)
+    encoded = inputs.encoding(config.cleaning, ALL_TOKENS)
     parts = (encoded.train, encoded.test, encoded.holdout)
     counts = _count(inputs, parts, config)
     ends = np.cumsum([len(part) for part in parts])

@@ -39,7 +39,7 @@ class WordTable:
 
 def prepare(inputs: Inputs, config: NetConfig) -> Prepared:
     """Token ids of all rows, and a vector for each word of the study; nothing is learned."""
-    encoded = inputs.encoded(cleaning=config.cleaning, max_tokens=config.max_tokens)
+    encoded = inputs.encoding(config.cleaning, config.max_tokens)
     words = encoded.lexicon.words
     matrix, known = vector_matrix(
         words,
