@@ -133,7 +133,8 @@ class BiLstmAttention(nn.Module):
 
     def forward(self, batch: RaggedBatch, features: Tensor) -> Tensor:
         """(n_batch, n_logits)."""
-        states, mask = unpack(batch, self.trunk(batch).float())  # (n_batch, longest, 2H), (n_batch, longest)
+        h = self.trunk(batch).to(self.project.weight.dtype)  # from bfloat16 under that precision
+        states, mask = unpack(batch, h)  # (n_batch, longest, 2H), (n_batch, longest)
         score = self.query(torch.tanh(self.project(states)))[..., 0].masked_fill(~mask, -torch.inf)
         attended = (score.softmax(1)[..., None] * states).sum(1)  # (n_batch, 2H)
         top = states.masked_fill(~mask[..., None], -torch.inf).amax(1)
