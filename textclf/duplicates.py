@@ -15,6 +15,7 @@ DuplicateRule = Literal["ignore", "exact", "near"]
 NEAR = 0.8  # share of word pairs that near-duplicates have in common (Jaccard)
 N_BANDS, N_ROWS_PER_BAND = 16, 4  # finds 99.98 % of pairs at 0.8, and 64 % of those at 0.5, which are then checked
 HASH_SEED = 1
+WINDOW = 100
 
 _WORD = re.compile(r"\w+")
 
@@ -52,9 +53,12 @@ def _near_groups(texts: Sequence[str]) -> IntArray:
     from scipy.sparse.csgraph import connected_components
 
     shingles = [_word_pairs(text) for text in texts]
-    pairs = [pair for pair in _candidates(shingles) if _jaccard(shingles[pair[0]], shingles[pair[1]]) >= NEAR]
-    first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (first, second)), shape=(len(texts), len(texts)))
+    pairs = _candidates(shingles)
+    near = np.array(
+        [_jaccard(shingles[first], shingles[second]) >= NEAR for first, second in pairs.tolist()], dtype=bool
+    )
+    first, second = pairs[near].T
+    graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(len(texts), len(texts)))
     groups: IntArray = connected_components(graph, directed=False)[1].astype(np.int64)
     return groups
 
@@ -65,17 +69,27 @@ def _word_pairs(text: str) -> frozenset[bytes]:
     return frozenset(" ".join(words[start : start + 2]).encode() for start in range(max(len(words) - 1, 1)))
 
 
-def _candidates(shingles: Sequence[frozenset[bytes]]) -> list[tuple[int, int]]:
-    """Pairs that MinHash with locality-sensitive hashing takes for similar (Broder 1997; Leskovec et al. 2014)."""
-    from datasketch import MinHash, MinHashLSH
+def _candidates(shingles: Sequence[frozenset[bytes]]) -> IntArray:
+    """Pairs of rows, (n_pairs, 2) int64, that agree in a band of their MinHash signatures.
 
-    index = MinHashLSH(num_perm=N_BANDS * N_ROWS_PER_BAND, params=(N_BANDS, N_ROWS_PER_BAND))
-    pairs = []
-    signatures = MinHash.generator(shingles, num_perm=N_BANDS * N_ROWS_PER_BAND, hashfunc=zlib.crc32, seed=HASH_SEED)
-    for row, signature in enumerate(signatures):
-        pairs += [(earlier, row) for earlier in sorted(index.query(signature))]
-        index.insert(row, signature, check_duplication=False)
-    return pairs
+    MinHash: Broder 1997; bands: Leskovec, Rajaraman and Ullman 2014. Of rows that agree in one band, each is paired
+    with the next WINDOW only, so that thousands of copies of one template stay cheap; they are joined in a chain.
+    """
+    from datasketch import MinHash
+
+    n_numbers = N_BANDS * N_ROWS_PER_BAND
+    signatures = MinHash.generator(shingles, num_perm=n_numbers, hashfunc=zlib.crc32, seed=HASH_SEED)
+    hashes = np.array([signature.hashvalues for signature in signatures], dtype=np.uint64).reshape(-1, n_numbers)
+    found = [np.zeros((0, 2), dtype=np.int64)]
+    for band in np.split(hashes, N_BANDS, axis=1):
+        _, bucket = np.unique(band, axis=0, return_inverse=True)
+        order = np.argsort(bucket, kind="stable")
+        for distance in range(1, min(WINDOW, len(order) - 1) + 1):
+            same = bucket[order[distance:]] == bucket[order[:-distance]]
+            if not same.any():
+                break
+            found.append(np.stack([order[:-distance][same], order[distance:][same]], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def _jaccard(left: frozenset[bytes], right: frozenset[bytes]) -> float:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from textclf.arrays import BoolArray, Float32Array, FloatArray, array_digest, text_digest
+from textclf.arrays import BoolArray, Float32Array, FloatArray, IntArray, array_digest, text_digest
 from textclf.errors import ConfigError
 from textclf.vectorfiles import measure, read_vector_file
 
@@ -133,8 +133,11 @@ def vector_matrix(
     return _complete(words, mean, known[N_SPECIAL:], source=mixed, oov=oov, seed=seed), known
 
 
-def _look_up(words: Sequence[str], source: WordVectors) -> tuple[Float32Array, BoolArray]:
-    """Rows of a source per word, zeros where it has none, and where it has one."""
+def find_words(words: Sequence[str], source: WordVectors) -> IntArray:
+    """Place of each word, or of its first case variant, among a source's words.
+
+    returns: (n_words,) int64, -1 where the source has none.
+    """
     place_of = {word: place for place, word in enumerate(source.words)}
     places = np.full(len(words), -1, dtype=np.int64)
     for number, word in enumerate(words):
@@ -142,6 +145,12 @@ def _look_up(words: Sequence[str], source: WordVectors) -> tuple[Float32Array, B
         if place < 0:
             place = next((place_of[form] for form in case_variants(word) if form in place_of), -1)
         places[number] = place
+    return places
+
+
+def _look_up(words: Sequence[str], source: WordVectors) -> tuple[Float32Array, BoolArray]:
+    """Vectors per word, zeros where the source has none, and where it has one."""
+    places = find_words(words, source)
     has = places >= 0
     block = np.zeros((len(words), source.dim), dtype=np.float32)
     block[has] = source.matrix[places[has]]

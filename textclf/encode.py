@@ -14,6 +14,7 @@ from textclf.table import Table
 from textclf.text import NO_CLEANING, make_cleaner, parse_cleaning
 
 PADDING, UNKNOWN, N_SPECIAL = 0, 1, 2
+ALL_TOKENS = 2**31 - 1  # a max_tokens that cuts nothing
 Int32Array = NDArray[np.int32]
 FlagArray = NDArray[np.uint8]
 
@@ -29,18 +30,26 @@ class Lexicon:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """Rows as token ids (compressed sparse rows) beside their raw features.
+class Tokens:
+    """Token ids of rows, as compressed sparse rows.
 
     tokens: (n_tokens,) int32, 0 padding (never inside a row), 1 unknown, else 2 + place in the lexicon.
     starts: (n_rows + 1,) int64; row r is ``tokens[starts[r]:starts[r + 1]]`` and has one token at least.
     caps: (n_tokens,) uint8, 1 where the token was written in capitals (two letters at least).
-    meta: (n_rows, n_meta) float64, raw. numeric, categorical: as in Table.
     """
 
     tokens: Int32Array
     starts: IntArray
     caps: FlagArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded(Tokens):
+    """Rows as token ids beside their raw features.
+
+    meta: (n_rows, n_meta) float64, raw (textclf.features). numeric, categorical: as in Table.
+    """
+
     meta: FloatArray
     numeric: FloatArray
     categorical: ObjectArray
@@ -82,25 +91,31 @@ def encode_tables(tables: Sequence[Table], *, cleaning: str, max_tokens: int) ->
     Ids are shared by all tables, yet mean nothing until a fold decides which it knows (``fold_vocabulary``).
     Raises ConfigError for an unknown cleaning step or ``max_tokens`` below 1.
     """
-    written: dict[str, int] = {}
-    numbered = [_number_tokens(table.texts, written, cleaning=cleaning, max_tokens=max_tokens) for table in tables]
+    rows, lexicon = encode_tokens([table.texts for table in tables], cleaning=cleaning, max_tokens=max_tokens)
+    return tuple(_add_features(part, table) for part, table in zip(rows, tables, strict=True)), lexicon
+
+
+def encode_tokens(
+    texts: Sequence[Sequence[str]], *, cleaning: str, max_tokens: int = ALL_TOKENS
+) -> tuple[tuple[Tokens, ...], Lexicon]:
+    """The token ids of several lists of texts, and their lexicon."""
+    written = _Numbering()
+    numbered = [_number_tokens(part, written, cleaning=cleaning, max_tokens=max_tokens) for part in texts]
     forms = _forms(written, cleaning)
     counts = np.bincount(np.concatenate([ids for ids, _ in numbered]), minlength=len(written))
     words, token_of_form = _order_by_count(forms, counts)
-    encoded = tuple(
-        _finish(table, ids, starts, written=written, token_of_form=token_of_form)
-        for table, (ids, starts) in zip(tables, numbered, strict=True)
+    return tuple(_translate(*part, written=written, token_of_form=token_of_form) for part in numbered), Lexicon(
+        words=words
     )
-    return encoded, Lexicon(words=words)
 
 
 def encode_new(table: Table, lexicon: Lexicon, *, cleaning: str, max_tokens: int) -> Encoded:
     """Encode rows that were not there when the lexicon was made; tokens outside it are unknown."""
-    written: dict[str, int] = {}
-    ids, starts = _number_tokens(table.texts, written, cleaning=cleaning, max_tokens=max_tokens)
+    written = _Numbering()
+    numbered = _number_tokens(table.texts, written, cleaning=cleaning, max_tokens=max_tokens)
     token_of = {word: place + N_SPECIAL for place, word in enumerate(lexicon.words)}
     token_of_form = np.array([token_of.get(form, UNKNOWN) for form in _forms(written, cleaning)], dtype=np.int32)
-    return _finish(table, ids, starts, written=written, token_of_form=token_of_form)
+    return _add_features(_translate(*numbered, written=written, token_of_form=token_of_form), table)
 
 
 def fold_vocabulary(train_rows: Encoded, n_words: int, *, known: BoolArray, min_count: int) -> Int32Array:
@@ -118,8 +133,16 @@ def fold_vocabulary(train_rows: Encoded, n_words: int, *, known: BoolArray, min_
     return lookup
 
 
+class _Numbering(dict[str, int]):
+    """Numbers words in the order in which they are asked for."""
+
+    def __missing__(self, word: str) -> int:
+        number = self[word] = len(self)
+        return number
+
+
 def _number_tokens(
-    texts: Sequence[str], written: dict[str, int], *, cleaning: str, max_tokens: int
+    texts: Sequence[str], written: _Numbering, *, cleaning: str, max_tokens: int
 ) -> tuple[IntArray, IntArray]:
     """Number tokens as written, in order of appearance, extending ``written``; their case is kept."""
     if max_tokens < 1:
@@ -128,8 +151,7 @@ def _number_tokens(
     ids = array("q")
     starts = array("q", [0])
     for text in texts:
-        for token in clean(text).split()[:max_tokens]:
-            ids.append(written.setdefault(token, len(written)))
+        ids.extend(map(written.__getitem__, clean(text).split()[:max_tokens]))
         starts.append(len(ids))
     return np.array(ids, dtype=np.int64), np.array(starts, dtype=np.int64)
 
@@ -140,16 +162,18 @@ def _forms(written: Iterable[str], cleaning: str) -> list[str]:
     return [token.lower() if lower else token for token in written]
 
 
-def _finish(
-    table: Table, ids: IntArray, starts: IntArray, *, written: Iterable[str], token_of_form: Int32Array
-) -> Encoded:
-    """Translate written tokens to ids of the lexicon and add what stands beside them."""
+def _translate(ids: IntArray, starts: IntArray, *, written: Iterable[str], token_of_form: Int32Array) -> Tokens:
+    """From numbers of written tokens to ids of the lexicon."""
     caps_of_form = np.array([len(form) > 1 and form.isupper() for form in written], dtype=np.uint8)
     tokens, starts, caps = _fill_empty_rows(token_of_form[ids], starts, caps_of_form[ids])
+    return Tokens(tokens=tokens, starts=starts, caps=caps)
+
+
+def _add_features(rows: Tokens, table: Table) -> Encoded:
     return Encoded(
-        tokens=tokens,
-        starts=starts,
-        caps=caps,
+        tokens=rows.tokens,
+        starts=rows.starts,
+        caps=rows.caps,
         meta=meta_features(table.texts),
         numeric=table.numeric,
         categorical=table.categorical,

@@ -1,8 +1,7 @@
 """Features beside the tokens: numbers drawn from the raw text and the user's own columns, scaled inside the fold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import log1p
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,37 +12,8 @@ if TYPE_CHECKING:
     from textclf.encode import Encoded
 
 LARGEST_DEVIATION = 10.0  # standard deviations; a far outlier must not drown the text
-
-
-def _share(count: int, total: int) -> float:
-    return count / total if total else 0.0
-
-
-def _measure(text: str) -> tuple[float, ...]:
-    """One row of META_FEATURES."""
-    words = text.split()
-    n_words = len(words)
-    n_characters = len(text)
-    n_letters = sum(map(str.isalpha, text))
-    n_capitals = sum(map(str.isupper, text))
-    return (
-        log1p(n_characters),
-        log1p(n_words),
-        _share(n_capitals, n_letters),
-        _share(sum(len(word) > 1 and word.isupper() for word in words), n_words),
-        _share(len({word.lower() for word in words}), n_words),
-        _share(sum(map(len, words)), n_words),
-        log1p(max(map(len, words), default=0)),
-        _share(sum(map(str.isdigit, text)), n_characters),
-        _share(n_characters - sum(map(str.isalnum, text)) - sum(map(str.isspace, text)), n_characters),
-        log1p(text.count("!")),
-        log1p(text.count("?")),
-        log1p(text.count(",")),
-        log1p(text.count(".")),
-        log1p(text.count('"') + text.count("'")),
-        log1p(text.count("\n")),
-        _share(sum(character > "\x7f" for character in text), n_characters),
-    )
+SLICE = 4096  # rows whose characters are in memory at once
+COUNTED = ("!", "?", ",", ".", "\"'", "\n")
 
 
 META_FEATURES: tuple[str, ...] = (
@@ -71,7 +41,65 @@ def meta_features(texts: Sequence[str]) -> FloatArray:
 
     returns: (n_rows, len(META_FEATURES)) float64, finite; an empty text gives zeros.
     """
-    return np.array([_measure(text) for text in texts], dtype=np.float64).reshape(len(texts), len(META_FEATURES))
+    blocks = [_measure(texts[start : start + SLICE]) for start in range(0, len(texts), SLICE)]
+    return np.concatenate([np.zeros((0, len(META_FEATURES))), *blocks])
+
+
+def _measure(texts: Sequence[str]) -> FloatArray:
+    """META_FEATURES of some texts; characters are counted by NumPy, words by Python."""
+    count = _CharacterCounts(texts)
+    words = [text.split() for text in texts]
+    n_words = _numbers(map(len, words))
+    n_unique = _numbers(len(set(text.lower().split())) for text in texts)
+    n_capital_words = _numbers(sum(len(word) > 1 and word.isupper() for word in row) for row in words)
+    longest = _numbers(max(map(len, row), default=0) for row in words)
+    n_spaces = count.where(str.isspace)
+    n_punctuation = count.n_characters - count.where(str.isalnum) - n_spaces
+    columns = (
+        np.log1p(count.n_characters),
+        np.log1p(n_words),
+        _share(count.where(str.isupper), count.where(str.isalpha)),
+        _share(n_capital_words, n_words),
+        _share(n_unique, n_words),
+        _share(count.n_characters - n_spaces, n_words),
+        np.log1p(longest),
+        _share(count.where(str.isdigit), count.n_characters),
+        _share(n_punctuation, count.n_characters),
+        *(np.log1p(count.where(characters.__contains__)) for characters in COUNTED),
+        _share(count.n_characters - count.where(str.isascii), count.n_characters),
+    )
+    return np.stack(columns, axis=1)
+
+
+class _CharacterCounts:
+    """Counts of characters per text; a property is asked once per different character, not once per character."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.n_characters = _numbers(map(len, texts))
+        ends = np.concatenate([[0], np.cumsum(self.n_characters)]).astype(np.int64)
+        codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        present = np.bincount(codes, minlength=1)
+        self.characters = [chr(code) for code in np.flatnonzero(present).tolist()]
+        place = np.cumsum(present > 0) - 1
+        self.places = place[codes]
+        self.ends = ends
+
+    def where(self, has: Callable[[str], bool]) -> FloatArray:
+        """(n_rows,) characters per text that have a property."""
+        chosen = np.array([has(character) for character in self.characters], dtype=bool)
+        if not chosen.any():
+            return np.zeros(len(self.n_characters))
+        total = np.concatenate([[0], np.cumsum(chosen[self.places], dtype=np.int64)])
+        return (total[self.ends[1:]] - total[self.ends[:-1]]).astype(np.float64)
+
+
+def _numbers(values: Iterable[int]) -> FloatArray:
+    return np.fromiter(values, dtype=np.float64)
+
+
+def _share(count: FloatArray, total: FloatArray) -> FloatArray:
+    """Divide, with 0 where the total is 0."""
+    return np.divide(count, total, out=np.zeros_like(count), where=total > 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """The fold plan: which rows each fold holds out, one plan for a whole study."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,19 +62,28 @@ def plan_folds(
     labels: (n_rows,) int64 classes, or (n_rows, n_labels) int64 of 0/1 for multilabel.
     groups: rows of one group are held out together. duplicate_groups: (n_rows,) int64, likewise for repeated texts.
 
-    Without groups: StratifiedKFold, or MultilabelStratifiedKFold (Sechidis et al. 2011). With groups:
-    StratifiedGroupKFold; multilabel groups are dealt as one row that carries every label of its members.
-    Raises ConfigError for fewer than 2 folds, DataError for a class or a number of groups smaller than ``n_folds``.
+    One class per row: StratifiedKFold; with ``groups`` StratifiedGroupKFold, which balances large groups. Multilabel:
+    MultilabelStratifiedKFold (Sechidis et al. 2011). Where these splitters know no groups (repeated texts, which come
+    in small groups, and multilabel), each group is dealt as one row, with its most frequent class or every label that
+    a member carries.
+
+    Raises ConfigError for fewer than 2 folds, DataError for a class that cannot be in every fold or that fills only
+    one group, and for fewer groups than folds.
     """
     if n_folds < 2 or n_repeats < 1:
         raise ConfigError(f"n_folds: {n_folds} folds and {n_repeats} repeats; at least 2 folds and 1 repeat are needed")
     _check_classes(labels, task, n_folds=n_folds)
-    together = _join_groups(len(labels), groups, duplicate_groups)
-    if together is not None and len(np.unique(together)) < n_folds:
-        raise DataError(f"{len(np.unique(together))} groups cannot fill n_folds={n_folds}; lower n_folds")
+    group_of_row = _join_groups(len(labels), groups, duplicate_groups)
+    _check_groups(labels, group_of_row, task, n_folds=n_folds)
     plan = np.empty((n_repeats, len(labels)), dtype=np.int64)
     for repeat in range(n_repeats):
-        plan[repeat] = _deal(labels, task, n_folds=n_folds, seed=seed + repeat, together=together)
+        random = {"n_splits": n_folds, "shuffle": True, "random_state": seed + repeat}
+        if task.kind == "multilabel":
+            plan[repeat] = _deal_labels(labels, group_of_row, random)
+        elif groups is None:
+            plan[repeat] = _deal_classes(labels, group_of_row, random)
+        else:
+            plan[repeat] = _deal_large_groups(labels, group_of_row, random)
     return FoldPlan(fold_of_row=plan, n_folds=n_folds, seed=seed)
 
 
@@ -136,49 +147,68 @@ def _check_classes(labels: IntArray, task: Task, *, n_folds: int) -> None:
         )
 
 
-def _join_groups(n_rows: int, groups: Sequence[str] | None, duplicate_groups: IntArray | None) -> IntArray | None:
-    """One group number per row, where rows that share either kind of group are one; None where all are alone."""
+def _check_groups(labels: IntArray, group_of_row: IntArray, task: Task, *, n_folds: int) -> None:
+    """A class within one group is held out whole, so no model could learn it and predict it."""
+    n_groups = int(group_of_row.max()) + 1
+    if n_groups < n_folds:
+        raise DataError(f"{n_groups} groups of rows cannot fill n_folds={n_folds}; lower n_folds")
+    if n_groups == len(labels):
+        return
+    for number, name in enumerate(task.class_names):
+        has = labels[:, number] == 1 if task.kind == "multilabel" else labels == number
+        if len(np.unique(group_of_row[has])) < 2:
+            raise DataError(
+                f"all rows of {name!r} are in one group (rows of one --group value, or repeated texts), so one fold "
+                "holds out all of them; merge the class with another or add other rows of it"
+            )
+
+
+def _join_groups(n_rows: int, groups: Sequence[str] | None, duplicate_groups: IntArray | None) -> IntArray:
+    """One group number per row, (n_rows,) int64 from 0, where rows that share either kind of group are one."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    kinds = [
-        np.unique(np.asarray(kind), return_inverse=True)[1] for kind in (groups, duplicate_groups) if kind is not None
-    ]
-    if not kinds:
-        return None
-    rows = np.tile(np.arange(n_rows), len(kinds))
-    offsets = np.cumsum([n_rows] + [int(kind.max()) + 1 for kind in kinds])
-    nodes = np.concatenate([kind + offset for kind, offset in zip(kinds, offsets, strict=False)])
-    size = int(offsets[-1])
-    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, nodes)), shape=(size, size))
-    together = connected_components(graph, directed=False)[1][:n_rows].astype(np.int64)
-    return None if len(np.unique(together)) == n_rows else together
+    kinds = [kind for kind in (groups, duplicate_groups) if kind is not None]
+    numbers = [np.unique(np.asarray(kind), return_inverse=True)[1] for kind in kinds]
+    if len(numbers) < 2:
+        return numbers[0].astype(np.int64) if numbers else np.arange(n_rows, dtype=np.int64)
+    # nodes are the groups of both kinds; a row is an edge between its two
+    first, second = numbers[0], numbers[1] + int(numbers[0].max()) + 1
+    size = int(second.max()) + 1
+    graph = coo_array((np.ones(n_rows, dtype=np.int8), (first, second)), shape=(size, size))
+    component: IntArray = connected_components(graph, directed=False)[1].astype(np.int64)
+    return np.unique(component[first], return_inverse=True)[1].astype(np.int64)
 
 
-def _deal(labels: IntArray, task: Task, *, n_folds: int, seed: int, together: IntArray | None) -> IntArray:
-    """One repeat: (n_rows,) int64 fold numbers."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+def _deal_classes(labels: IntArray, group_of_row: IntArray, random: Mapping[str, Any]) -> IntArray:
+    """Deal groups by their most frequent class: (n_rows,) int64 fold numbers."""
+    from sklearn.model_selection import StratifiedKFold
 
-    if task.kind == "multilabel":
-        return _deal_multilabel(labels, n_folds=n_folds, seed=seed, together=together)
-    splitter = StratifiedKFold if together is None else StratifiedGroupKFold
-    folds = np.empty(len(labels), dtype=np.int64)
-    split = splitter(n_splits=n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels, together)
-    for fold, (_, held_out) in enumerate(split):
-        folds[held_out] = fold
-    return folds
+    counts = np.zeros((int(group_of_row.max()) + 1, int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (group_of_row, labels), 1)
+    with warnings.catch_warnings():  # a class of enough rows may fill fewer groups than folds
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        return _number_folds(StratifiedKFold(**random), counts.argmax(axis=1))[group_of_row]
 
 
-def _deal_multilabel(labels: IntArray, *, n_folds: int, seed: int, together: IntArray | None) -> IntArray:
+def _deal_large_groups(labels: IntArray, group_of_row: IntArray, random: Mapping[str, Any]) -> IntArray:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    return _number_folds(StratifiedGroupKFold(**random), labels, group_of_row)
+
+
+def _deal_labels(labels: IntArray, group_of_row: IntArray, random: Mapping[str, Any]) -> IntArray:
+    """Deal groups by all labels of their members: (n_rows,) int64 fold numbers."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
-    if together is None:
-        together = np.arange(len(labels))
-    _, group_of_row = np.unique(together, return_inverse=True)
     carried = np.zeros((int(group_of_row.max()) + 1, labels.shape[1]), dtype=np.int64)
     np.maximum.at(carried, group_of_row, labels)
-    folds = np.empty(len(carried), dtype=np.int64)
-    splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(carried)), carried)):
+    return _number_folds(MultilabelStratifiedKFold(**random), carried)[group_of_row]
+
+
+def _number_folds(splitter: Any, labels: IntArray, groups: IntArray | None = None) -> IntArray:
+    """From a splitter's index pairs to one fold number per row."""
+    folds = np.empty(len(labels), dtype=np.int64)
+    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
         folds[held_out] = fold
-    return folds[group_of_row]
+    return folds

@@ -7,7 +7,6 @@ separates after the steps: ``"none"`` suits texts that are tokenised already, al
 
 import html
 import re
-import unicodedata
 from collections.abc import Callable
 
 from textclf.errors import ConfigError, did_you_mean
@@ -30,6 +29,8 @@ CONTRACTIONS = {
 }
 CLITICS = {"n't": "not", "'re": "are", "'ve": "have", "'ll": "will", "'m": "am", "'d": "would", "'s": "'s"}
 
+_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e]")
+_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _CONTRACTION = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, CONTRACTIONS))})(?!\w)", re.IGNORECASE)
 _CLITIC = re.compile(rf"(?:(?<=\w)|(?<!\S))({'|'.join(map(re.escape, CLITICS))})(?!\w)", re.IGNORECASE)
 _APOSTROPHE = re.compile("[\u2019\u02bc\u0060\u00b4](?=\\w)")
@@ -55,16 +56,11 @@ def repair_unicode(text: str) -> str:
     >>> repair_unicode("schÃ¶n \u201cgut\u201d")
     'schön "gut"'
     """
-    if text.isascii() and text.isprintable():
+    if text.isascii() and not _CONTROL.search(text):
         return text
     import ftfy
 
-    mended = ftfy.fix_text(text, unescape_html=False, normalization="NFKC")
-    return "".join(
-        " " if character.isspace() else character
-        for character in mended
-        if unicodedata.category(character) not in {"Cf", "Cc"} or character.isspace()
-    )
+    return _INVISIBLE.sub("", ftfy.fix_text(text, unescape_html=False, normalization="NFKC"))
 
 
 def strip_html(text: str) -> str:
