@@ -11,7 +11,7 @@ import numpy as np
 
 from textclf.arrays import BoolArray, Float32Array, FloatArray, IntArray, array_digest, text_digest
 from textclf.errors import ConfigError
-from textclf.vectorfiles import measure, read_vector_file
+from textclf.vectorfiles import case_variants, measure, read_vector_file
 
 Combine = Literal["concat", "mean", "weighted"]
 Oov = Literal["zero", "random", "mean", "ngram"]
@@ -66,15 +66,6 @@ def make_vectors(
     )
 
 
-def case_variants(word: str) -> tuple[str, ...]:
-    """Forms under which a source may hold a word, the best first.
-
-    >>> case_variants("Paris")
-    ('Paris', 'paris', 'PARIS')
-    """
-    return tuple(dict.fromkeys((word, word.lower(), word.capitalize(), word.upper())))
-
-
 def load_vectors(
     path: Path | str, words: Iterable[str], *, weight: float = 1.0, cache: Path | str | None = None
 ) -> WordVectors:
@@ -84,8 +75,8 @@ def load_vectors(
     Raises DataError for a missing or damaged file.
     """
     file = read_vector_file(path, cache=cache)
-    found, matrix = file.select({form for word in words for form in case_variants(word)})
-    return make_vectors(file.path.name, found, matrix, mean=file.mean, deviation=file.deviation, weight=weight)
+    found, matrix = file.select(words)
+    return make_vectors(Path(path).name, found, matrix, mean=file.mean, deviation=file.deviation, weight=weight)
 
 
 def vector_matrix(
