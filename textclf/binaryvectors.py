@@ -119,7 +119,10 @@ def _read_model(file: io.BufferedReader, path: Path) -> FastTextModel:
         _unpack(file, "<qb")
         if place < n_words:  # labels come after the words
             place_of.setdefault(word, place)
-    pruned = dict(_unpack(file, "<ii") for _ in range(n_pruned)) if n_pruned >= 0 else None
+    pruned: dict[int, int] = {}
+    for _ in range(n_pruned):
+        bucket, kept = _unpack(file, "<ii")
+        pruned[bucket] = kept
     (quantised,) = _unpack(file, "<?")
     if quantised:
         raise DataError(f"{path}: the fastText model is quantised (.ftz); use its .vec or its full .bin file")
@@ -134,7 +137,7 @@ def _read_model(file: io.BufferedReader, path: Path) -> FastTextModel:
         n_buckets=max(n_buckets, 1),
         shortest=shortest,
         longest=longest if n_buckets else 0,
-        pruned=pruned,
+        pruned=pruned if n_pruned >= 0 else None,
     )
 
 

@@ -5,7 +5,6 @@ import io
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -60,7 +59,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
         yield line, [rest]
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> io.BufferedIOBase:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
