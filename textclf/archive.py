@@ -17,7 +17,7 @@ from textclf.errors import DataError, RunError
 RECORD = "record.json"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Archive:
     """What a folder holds: a JSON record, named arrays and named lists of strings."""
 

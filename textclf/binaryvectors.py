@@ -58,7 +58,7 @@ def parse_word2vec(path: Path) -> tuple[list[str], Float32Array]:
     return words, matrix
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FastTextModel:
     """The input side of a fastText model; a word's vector is the mean of the rows of the word and its n-grams.
 

@@ -41,7 +41,7 @@ class Coverage:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WordCounts:
     """Different words of some texts under a recipe, most frequent first; counts: (n_words,) int64."""
 

@@ -21,7 +21,7 @@ NGRAM_BUCKETS = 1 << 15
 UNKNOWN_WORD = "<unk>"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WordVectors:
     """The vectors of one source for the words that a study can meet; ``make_vectors`` makes one.
 

@@ -29,7 +29,7 @@ class Lexicon:
         return len(self.words)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tokens:
     """Token ids of rows, as compressed sparse rows.
 
@@ -43,7 +43,7 @@ class Tokens:
     caps: FlagArray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoded(Tokens):
     """Rows as token ids beside their raw features.
 

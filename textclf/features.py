@@ -102,7 +102,7 @@ def _share(count: FloatArray, total: FloatArray) -> FloatArray:
     return np.divide(count, total, out=np.zeros_like(count), where=total > 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FeatureScaler:
     """Means, deviations and category levels of a fold's training rows, and nothing of any other row.
 

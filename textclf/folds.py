@@ -15,7 +15,7 @@ from textclf.csvfile import read_csv
 from textclf.errors import ConfigError, DataError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FoldPlan:
     """For every repeat and row the one fold that holds it out.
 

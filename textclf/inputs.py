@@ -25,7 +25,7 @@ ENCODED_ARRAYS = ("tokens", "starts", "caps", "meta")
 N_REMEMBERED = 4  # encodings that a process keeps at hand
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoding:
     """All rows of a study under one cleaning recipe; ``holdout`` has no rows where none were set apart."""
 
@@ -35,7 +35,7 @@ class Encoding:
     lexicon: Lexicon
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Inputs:
     """What every trial of a study reads; picklable, so that it travels to workers.
 
@@ -56,7 +56,7 @@ class Inputs:
     holdout: Table = field(default_factory=empty_table)
     holdout_labels: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     cleanings: tuple[str, ...] | None = None
-    folder: Path | None = field(default=None, compare=False)
+    folder: Path | None = None
 
     @cached_property
     def data_digest(self) -> str:
@@ -66,6 +66,9 @@ class Inputs:
         parts += [array_digest(self.labels), array_digest(self.holdout_labels)]
         parts += [f"{source.digest} {source.weight!r}" for source in self.vectors]
         return text_digest(*parts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "folder": None}  # another machine does not have it
 
     @property
     def key(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -11,7 +11,6 @@ import numpy as np
 from textclf.arrays import BoolArray, FloatArray, IntArray, ObjectArray
 from textclf.config import Columns, Task
 from textclf.csvfile import CsvFile, name_lines, read_csv
-from textclf.duplicates import normalize
 from textclf.errors import ConfigError, DataError
 from textclf.targets import read_classes, read_labels
 
@@ -21,7 +20,7 @@ MISSING_NUMBERS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 WORDS_FOR_MISSING = frozenset({"nan", "null", "none", "n/a", "#n/a"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
     """Rows in file order.
 
@@ -61,7 +60,7 @@ class TableReport:
     """What a person should know about a table before training on it; ``str()`` of it is for printing.
 
     class_counts: rows per class, for multilabel rows that carry each label.
-    n_duplicate_texts: rows whose words stand in an earlier row.
+    n_duplicate_texts: rows with the very text of an earlier row (textclf.duplicates knows more).
     """
 
     path: Path
@@ -77,7 +76,7 @@ class TableReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainTable:
     """A table with its labels.
 
@@ -87,7 +86,7 @@ class TrainTable:
     table: Table
     labels: IntArray
     task: Task
-    report: TableReport = field(compare=False)
+    report: TableReport
 
 
 def read_train(
@@ -107,12 +106,8 @@ def read_train(
 
     Raises DataError for anything wrong with the file, ConfigError for an unknown choice.
     """
-    for option, value, allowed in (
-        ("duplicate_ids", duplicate_ids, get_args(DuplicateIds)),
-        ("empty_texts", empty_texts, get_args(EmptyTexts)),
-    ):
-        if value not in allowed:
-            raise ConfigError(f"{option}: {value!r} is not one of {', '.join(allowed)}")
+    if empty_texts not in get_args(EmptyTexts):
+        raise ConfigError(f"--empty-texts: {empty_texts!r} is not one of {', '.join(get_args(EmptyTexts))}")
     file = read_csv(path)
     for column in columns.targets:  # a missing target is named before a fault in some cell
         file.position(column)
@@ -128,7 +123,7 @@ def read_train(
         path=file.path,
         n_rows=len(table),
         class_counts=counts,
-        n_duplicate_texts=_count_repeats(table.texts),
+        n_duplicate_texts=len(table) - len(set(table.texts)),
         warnings=tuple(warnings),
     )
     return TrainTable(table=table, labels=labels, task=task, report=report)
@@ -141,13 +136,7 @@ def read_test(path: Path | str, columns: Columns, *, duplicate_ids: DuplicateIds
     """
     file = read_csv(path)
     if columns.group is not None and columns.group not in file.header:
-        columns = Columns(
-            text=columns.text,
-            targets=columns.targets,
-            row_id=columns.row_id,
-            numeric=columns.numeric,
-            categorical=columns.categorical,
-        )
+        columns = replace(columns, group=None)
     return _read_table(file, columns, duplicate_ids=duplicate_ids)
 
 
@@ -181,17 +170,16 @@ def _read_table(file: CsvFile, columns: Columns, *, duplicate_ids: DuplicateIds)
         texts=tuple(texts),
         numeric=numeric,
         categorical=categorical,
-        groups=None if columns.group is None else tuple(file.column(columns.group)),
+        groups=None if columns.group is None else tuple(_read_filled(file, columns.group, what="group")),
     )
 
 
 def _read_ids(file: CsvFile, column: str | None, *, duplicate_ids: DuplicateIds) -> tuple[str, ...]:
+    if duplicate_ids not in get_args(DuplicateIds):
+        raise ConfigError(f"--duplicate-ids: {duplicate_ids!r} is not one of {', '.join(get_args(DuplicateIds))}")
     if column is None:
         return tuple(str(row) for row in range(len(file)))
-    row_ids = file.column(column)
-    empty = [line for line, row_id in zip(file.lines, row_ids, strict=True) if not row_id.strip()]
-    if empty:
-        raise DataError(f"{file.path}: {name_lines(empty)}, column {column!r}: the id is empty; give each row an id")
+    row_ids = _read_filled(file, column, what="id")
     if len(set(row_ids)) == len(row_ids):
         return tuple(row_ids)
     if duplicate_ids == "refuse":
@@ -201,10 +189,19 @@ def _read_ids(file: CsvFile, column: str | None, *, duplicate_ids: DuplicateIds)
                 n_repeats = len(row_ids) - len(set(row_ids))
                 raise DataError(
                     f"{file.path}: line {line}, column {column!r}: id {row_id!r} is that of line {first[row_id]} "
-                    f"({n_repeats:,} such rows in all); make ids unique or let them be numbered (duplicate ids: number)"
+                    f"({n_repeats:,} such rows in all); make ids unique or pass --duplicate-ids number"
                 )
             first[row_id] = line
     return _number_repeats(row_ids)
+
+
+def _read_filled(file: CsvFile, column: str, *, what: str) -> list[str]:
+    """Cells of a column in which none may be empty."""
+    cells = file.column(column)
+    empty = [line for line, cell in zip(file.lines, cells, strict=True) if not cell.strip()]
+    if empty:
+        raise DataError(f"{file.path}: {name_lines(empty)}, column {column!r}: the {what} is empty; fill these cells")
+    return cells
 
 
 def _number_repeats(row_ids: Sequence[str]) -> tuple[str, ...]:
@@ -245,7 +242,7 @@ def _text_warnings(table: Table, file: CsvFile, column: str, *, empty_texts: Emp
     if empty and empty_texts == "refuse":
         raise DataError(
             f"{file.path}: {name_lines(empty)}, column {column!r}: the text is empty ({len(empty):,} of "
-            f"{len(table):,} rows); fill or remove these rows, or choose to keep them (empty texts: keep)"
+            f"{len(table):,} rows); fill or remove these rows, or pass --empty-texts keep"
         )
     if empty:
         warnings.append(f"{name_lines(empty)}: the text is empty; such rows are kept")
@@ -255,7 +252,3 @@ def _text_warnings(table: Table, file: CsvFile, column: str, *, empty_texts: Emp
     if absent:
         warnings.append(f"{name_lines(absent)}: the text is a word for a missing value, such as 'nan'")
     return warnings
-
-
-def _count_repeats(texts: Sequence[str]) -> int:
-    return len(texts) - len({normalize(text) for text in texts})

@@ -42,12 +42,13 @@ def _check_classes(counts: Counter[str], file: CsvFile, column: str) -> None:
             f"{file.path}: {name_lines(missing)}, {where}: the target is empty in {len(missing):,} of {len(file):,} "
             "rows; fill or remove these rows"
         )
-    by_trimmed: dict[str, str] = {}
+    by_meaning: dict[str | float, str] = {}
     for name in counts:
-        other = by_trimmed.setdefault(name.strip(), name)
+        value = _as_number(name)
+        other = by_meaning.setdefault(name.strip() if value is None else value, name)
         if other != name:
             raise DataError(
-                f"{file.path}: {where}: classes {other!r} and {name!r} differ only by spaces; make them one"
+                f"{file.path}: {where}: classes {other!r} and {name!r} are one, written in two ways; write them alike"
             )
     if len(counts) == 1:
         raise DataError(f"{file.path}: {where}: all rows are of class {next(iter(counts))!r}; two classes are needed")

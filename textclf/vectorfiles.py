@@ -29,7 +29,7 @@ DEFAULT_DEVIATION = 0.4  # about that of GloVe's numbers
 N_MEASURED = 1000  # most frequent words of a fastText model, whose vectors cost time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VectorFile:
     """All words of an embedding file and their vectors.
 
@@ -50,7 +50,7 @@ class VectorFile:
         return [self.words[place] for place in kept], np.array(self.matrix[kept], dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SubwordFile:
     """A fastText model, which makes a vector for nearly any word; the fields are those of VectorFile."""
 
