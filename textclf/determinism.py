@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 import numpy as np
-import torch
 
 # cuBLAS and cuDNN read this once, when CUDA starts; the small setting satisfies both.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")
@@ -27,6 +26,8 @@ def derive_seed(*path: int) -> int:
 @contextmanager
 def seeded(seed: int, *, device: str) -> Iterator[None]:
     """Seed torch for a with block and leave no trace of it; deterministic algorithms hold inside."""
+    import torch
+
     devices = [torch.device(device)] if device.startswith("cuda") else []
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     was_benchmark, was_tf32 = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
@@ -46,6 +47,8 @@ def seeded(seed: int, *, device: str) -> Iterator[None]:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run a with block under one torch thread: orthogonal initialisation depends on the thread count."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -56,6 +59,8 @@ def one_thread() -> Iterator[None]:
 
 def environment(device: str) -> dict[str, str]:
     """What may move a prediction by rounding: versions, processor, device, threads, engine."""
+    import torch
+
     from textclf.recurrent import engine_fingerprint
 
     versions = {package: version(package) for package in RECORDED_PACKAGES}
@@ -72,4 +77,6 @@ def environment(device: str) -> dict[str, str]:
 
 def available_device(wanted: str) -> str:
     """Turn "auto" into "cuda" where there is one, else "cpu"; other names pass."""
+    import torch
+
     return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted

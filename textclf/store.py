@@ -104,6 +104,7 @@ class TrialSummary:
     digests: SHA-256 of each array by name
     environment: versions, device, threads, engine
     reason: why it was pruned or failed; empty when complete
+    attributes: JSON values by name: n_parameters, and what the search's pruner noted
     """
 
     study: str
@@ -121,6 +122,7 @@ class TrialSummary:
     seconds: float = 0.0
     reason: str = ""
     notes: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +331,7 @@ _JSON_FIELDS = (
     "seconds",
     "reason",
     "notes",
+    "attributes",
 )
 
 

@@ -1,0 +1,307 @@
+"""The coordinator: asks for trials, submits them, commits what comes back, and tells it in number order.
+
+A trial's commit point is one transaction of the prediction store. Optuna's tables and MLflow follow it, in this order,
+and are brought up to date at the next start where a crash came between.
+"""
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from optuna.trial import FrozenTrial
+
+from search.executors import TrialExecutor
+from search.incumbents import Incumbents
+from search.interruption import Interruption
+from search.lease import Lease
+from search.mirror import OptunaMirror
+from search.patience import Patience
+from search.pruning import PrunerChoice
+from search.quiet import quiet_optuna
+from search.sampler import SamplerChoice
+from search.spec import TrialJob, TrialSpec
+from search.view import CONFIG, FrozenView, Suggest
+from search.worker import Runner, TrialStopped
+from textclf.errors import RunError
+from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
+
+DIED = "worker died"
+DIVERGED = "diverged"
+MOST_FAILURES = 3  # in a row, not counting diverged ones: then something is wrong with the study, not with a trial
+SECONDS_PER_TICK = 0.1
+
+
+class Listener(Protocol):
+    """Hears how a study goes; a progress display, for example."""
+
+    def submitted(self, spec: TrialSpec) -> None:
+        """A trial was given to a worker."""
+
+    def finished(self, record: TrialRecord) -> None:
+        """A trial's result is in the store."""
+
+    def said(self, line: str) -> None:
+        """Something happened that a person should know."""
+
+    def ticked(self) -> None:
+        """Time has passed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRules:
+    """What decides which trials a study has, beside its data and its space.
+
+    lag: trial n sees the results of trials 0 .. n - lag, so that lag trials can run at one time
+    first_trials: values of the first trials, by their names in Optuna; the sampler fills in what they leave out
+    """
+
+    seed: int
+    lag: int = 4
+    sampler: SamplerChoice = field(default_factory=lambda: SamplerChoice(kwargs={}))
+    pruner: PrunerChoice = field(default_factory=lambda: PrunerChoice(kwargs={}))
+    first_trials: tuple[Mapping[str, Any], ...] = ()
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When to stop: n_trials in all, over every run of the study; seconds of this run after which none is begun."""
+
+    n_trials: int
+    timeout: float | None = None
+    retries: int = 2
+
+
+@dataclass(kw_only=True)
+class Coordinator:
+    """Runs a study to its budget. The caller holds the study's lease."""
+
+    study: StudyRecord
+    rules: SearchRules
+    suggest: Suggest
+    run_trial: Runner
+    store: PredictionStore
+    mirror: OptunaMirror
+    executor: TrialExecutor
+    listener: Listener
+    patience: Patience
+    interruption: Interruption
+    lease: Lease | None = None
+    record: Callable[[TrialRecord], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self._results: dict[int, TrialSummary] = {}  # without curves and arrays
+        self._untold: dict[int, TrialRecord] = {}
+        self._n_finished = 0  # trials 0 .. n_finished - 1 have results
+        self._n_told = 0  # trials 0 .. n_told - 1 stand in Optuna's tables and MLflow
+        self._running: dict[Future[TrialRecord], TrialJob] = {}
+        self._waiting: deque[TrialJob] = deque()
+        self._n_lost: dict[int, int] = {}
+        self._first_with: dict[str, list[int]] = {}
+        self._n_failures = 0
+        self._view = FrozenView(lag=self.rules.lag, sampler_of=self._sampler_of)
+        self._incumbents = Incumbents(self.study, self.store)
+
+    @property
+    def results(self) -> Mapping[int, TrialSummary]:
+        """Finished trials by number, without curves and arrays."""
+        return self._results
+
+    def run(self, budget: Budget) -> None:
+        """Run trials until the budget is used; returns early where the study was interrupted.
+
+        Raises RunError where the study cannot go on: too many failures in a row, database away, lease lost.
+        """
+        deadline = None if budget.timeout is None else time.monotonic() + budget.timeout
+        with quiet_optuna():
+            self._recover()
+            try:
+                while not self._is_over():
+                    self._submit(budget, deadline)
+                    self._tell()
+                    if not self._running and not self._waiting:
+                        break
+                    self._collect(budget)
+                self._drain(budget)
+            finally:
+                self.executor.shutdown(wait=True, cancel_futures=True)
+
+    def _sampler_of(self, number: int) -> Any:
+        return self.rules.sampler.for_trial(number, study_seed=self.rules.seed)
+
+    def _is_over(self) -> bool:
+        self.listener.ticked()
+        if self.lease is not None and self.lease.lost:
+            raise RunError(self.lease.lost)
+        return self.interruption.requested
+
+    def _recover(self) -> None:
+        """Put back what earlier runs left: results are told where they were not, the rest runs again."""
+        asked = self.patience(self.mirror.trials)
+        stored = {trial.number: _slim(trial) for trial in self.patience(lambda: self.store.trials(self.study.name))}
+        self._check_records(asked, stored)
+        self._view.restore(asked)
+        self._results |= stored
+        for trial in asked:
+            job_spec = self._spec(trial)
+            if trial.number in stored:
+                self._note_result(job_spec, stored[trial.number])
+                if not trial.state.is_finished():
+                    self.patience(lambda number=trial.number: self.mirror.finish(stored[number]))  # type: ignore[misc]
+            else:
+                self._waiting.append(self._job(job_spec))
+        self._n_told = next((trial.number for trial in asked if trial.number not in stored), len(asked))
+        if asked:
+            again = f", {len(self._waiting)} run again" if self._waiting else ""
+            self.listener.said(f"continuing the study: {len(stored)} trials are there{again}")
+
+    def _check_records(self, asked: Any, stored: Mapping[int, TrialSummary]) -> None:
+        numbers = [trial.number for trial in asked]
+        lost = sorted(stored.keys() - set(numbers))
+        lost += [trial.number for trial in asked if trial.state.is_finished() and trial.number not in stored]
+        if numbers != list(range(len(numbers))) or lost:
+            raise RunError(
+                f"study {self.study.name!r}: Optuna's tables and the prediction store disagree about trial "
+                f"{lost[0] if lost else len(numbers)}; restore the database, or start a new study name"
+            )
+
+    def _submit(self, budget: Budget, deadline: float | None) -> None:
+        """Keep the workers busy: first with what has to run again, then with new trials."""
+        while len(self._running) < self.executor.n_workers:
+            if self._waiting:
+                self._start(self._waiting.popleft())
+                continue
+            number = self._view.next_number
+            out_of_time = deadline is not None and time.monotonic() >= deadline
+            if number >= budget.n_trials or out_of_time or not self._is_due(number) or self.interruption.requested:
+                return
+            first = self.rules.first_trials
+            fixed = first[number] if number < len(first) else {}
+            trial = self._view.ask(self.suggest, self._results, fixed=fixed)
+            self.patience(lambda trial=trial: self.mirror.create(trial))  # type: ignore[misc]
+            spec = self._spec(trial)
+            if (earlier := self._repeated(spec)) is not None:
+                self._commit(spec, self._copy_result(spec, earlier))
+                self._tell()
+            else:
+                self._start(self._job(spec))
+
+    def _is_due(self, number: int) -> bool:
+        while self._n_finished in self._results:
+            self._n_finished += 1
+        return self._view.n_visible(number) <= self._n_finished
+
+    def _start(self, job: TrialJob) -> None:
+        self.listener.submitted(job.spec)
+        self._running[self.executor.submit(self.run_trial, job)] = job
+
+    def _collect(self, budget: Budget) -> None:
+        """Take in what has finished, in whatever order."""
+        done, _ = wait(self._running, timeout=SECONDS_PER_TICK, return_when=FIRST_COMPLETED)
+        for future in sorted(done, key=lambda future: self._running[future].spec.number):
+            job = self._running.pop(future)
+            error = future.exception()
+            if error is None:
+                self._commit(job.spec, future.result())
+            elif not isinstance(error, TrialStopped):
+                self._lose(job, error, budget)
+
+    def _lose(self, job: TrialJob, error: BaseException, budget: Budget) -> None:
+        """A trial's worker is gone: try again under the same number, or record the failure."""
+        number = job.spec.number
+        self._n_lost[number] = self._n_lost.get(number, 0) + 1
+        line = str(error).splitlines()[0] if str(error) else repr(error)
+        if self._n_lost[number] <= budget.retries:
+            self.listener.said(f"trial {number}: {line}; trying again ({self._n_lost[number]} of {budget.retries})")
+            self._waiting.appendleft(job)
+            return
+        reason = f"{DIED} {self._n_lost[number]} times: {error}"
+        spec = job.spec
+        failed = TrialRecord(
+            study=spec.study, number=number, outcome="failed", params=dict(spec.params), seed=spec.seed, reason=reason
+        )
+        self._commit(spec, failed)
+
+    def _commit(self, spec: TrialSpec, record: TrialRecord) -> None:
+        self.patience(lambda: self.store.write_trial(record))
+        self._results[record.number] = _slim(record)
+        self._untold[record.number] = record
+        self._note_result(spec, record)
+        self.listener.finished(record)
+
+    def _note_result(self, spec: TrialSpec, result: TrialSummary) -> None:
+        self._incumbents.add(result)
+        if result.outcome != "failed" or result.reason.startswith(DIVERGED):
+            self._first_with.setdefault(spec.digest, []).append(result.number)
+
+    def _tell(self) -> None:
+        """Bring Optuna's tables and MLflow up to date, in number order."""
+        while self._n_told in self._results:
+            record = self._untold.pop(self._n_told, None)
+            self._n_told += 1
+            if record is not None:
+                self.patience(lambda record=record: self.mirror.finish(record))  # type: ignore[misc]
+                self.record(record)
+                self._count_failures(record)
+
+    def _count_failures(self, record: TrialRecord) -> None:
+        failed = record.outcome == "failed" and not record.reason.startswith(DIVERGED)
+        self._n_failures = self._n_failures + 1 if failed else 0
+        if self._n_failures >= MOST_FAILURES:
+            raise RunError(
+                f"{MOST_FAILURES} trials in a row failed; the last one (trial {record.number}) says:\n{record.reason}"
+            )
+
+    def _drain(self, budget: Budget) -> None:
+        """Interrupted: let running trials end at their next epoch, keeping those that finish meanwhile."""
+        if self._running:
+            self.executor.stop()
+        while self._running:
+            self.listener.ticked()
+            self._collect(budget)
+        self._tell()
+
+    def _repeated(self, spec: TrialSpec) -> int | None:
+        """The first trial in the frozen view that has the same specification and a result to copy."""
+        n_visible = self._view.n_visible(spec.number)
+        return min((number for number in self._first_with.get(spec.digest, ()) if number < n_visible), default=None)
+
+    def _copy_result(self, spec: TrialSpec, earlier: int) -> TrialRecord:
+        result = self.patience(lambda: self.store.read_trial(self.study.name, earlier))
+        note = f"has the parameters of trial {earlier}: its stored result was used"
+        return dataclasses.replace(result, number=spec.number, seconds=0.0, notes=(*result.notes, note))
+
+    def _spec(self, trial: FrozenTrial) -> TrialSpec:
+        return TrialSpec(
+            study=self.study.name,
+            number=trial.number,
+            params=trial.user_attrs[CONFIG],
+            seed=self.rules.seed,
+            data_digest=self.study.data_digest,
+            fold_digest=self.study.fold_digest,
+            metric=self.study.metric,
+            device=self.rules.device,
+            threads=self.rules.threads,
+        )
+
+    def _job(self, spec: TrialSpec) -> TrialJob:
+        pruner = self.rules.pruner
+        n_visible = self._view.n_visible(spec.number)
+        return TrialJob(
+            spec=spec,
+            pruner=pruner.name,
+            pruner_kwargs=dict(pruner.kwargs),
+            history=self._view.history(spec.number, self._results) if pruner.reads_history else (),
+            incumbent=self.patience(lambda: self._incumbents.before(n_visible)) if pruner.reads_incumbent else None,
+        )
+
+
+def _slim(result: TrialSummary) -> TrialSummary:
+    """What the coordinator keeps in memory of every trial."""
+    kept = ("study", "number", "outcome", "params", "seed", "score", "reports", "reason", "attributes", "seconds")
+    return TrialSummary(**{name: getattr(result, name) for name in kept})

@@ -1,0 +1,269 @@
+"""Where trials run: in this process, in worker processes, or on a Dask cluster; each a concurrent.futures.Executor.
+
+The standard library's ProcessPoolExecutor is not used: one killed worker breaks the whole pool, and one killed while it
+writes a large result leaves the pool waiting for the rest of it for ever. Here each worker has a process and a pipe of
+its own, so a dead one costs the trial it ran and nothing else.
+"""
+
+import contextlib
+import multiprocessing
+import queue
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from multiprocessing import connection as pipes
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from search.spec import Progress, TrialJob
+from search.worker import Hooks, Runner, TrialStopped, WorkerDied, serve
+from textclf.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+
+    from textclf.store import TrialRecord
+
+T = TypeVar("T")
+OnProgress = Callable[[Progress], None]
+SECONDS_TO_LEAVE = 5.0
+
+
+class TrialExecutor(Executor):
+    """An executor of trials: submit(run, job) calls run(job, hooks, shared) where the trial is to run.
+
+    n_workers: trials that run at one time. stop: ask running trials to end at their next epoch. kill: end them now.
+    """
+
+    n_workers = 1
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run a job: the arguments are the runner and the job."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Ask running trials to end at their next epoch."""
+
+    def kill(self) -> None:
+        """End running trials now."""
+
+
+class InlineExecutor(TrialExecutor):
+    """Runs a trial while it is submitted, in this process."""
+
+    def __init__(self, shared: Any, *, on_progress: OnProgress) -> None:
+        self._shared, self._stopping = shared, False
+        self._hooks = Hooks(tell=on_progress, should_stop=lambda: self._stopping)
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **_: Any) -> Future[T]:
+        """Run the job; the future is done."""
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(fn(args[0], self._hooks, self._shared))
+        except Exception as error:  # noqa: BLE001  an executor hands every error over
+            future.set_exception(error)
+        return future
+
+    def stop(self) -> None:
+        """Ask the running trial to end at its next epoch."""
+        self._stopping = True
+
+
+@dataclass(frozen=True)
+class _Task:
+    future: Future[Any]
+    run: Callable[..., Any]
+    job: TrialJob
+
+
+class ProcessExecutor(TrialExecutor):
+    """Runs trials in spawned processes, one per slot, each started when it is first needed and after it died.
+
+    shared: small and picklable; it travels with every job
+    environments: variables of each slot's process, set before it imports anything heavy
+    """
+
+    def __init__(self, shared: Any, *, environments: Sequence[Mapping[str, str]], on_progress: OnProgress) -> None:
+        self.n_workers = len(environments)
+        self._shared, self._on_progress = shared, on_progress
+        self._context = multiprocessing.get_context("spawn")
+        self._stopping = self._context.RawValue("b", 0)  # no lock that a killed worker could take with it
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._workers: dict[int, SpawnProcess] = {}
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._run_slot, args=(slot, environment), daemon=True, name=f"slot-{slot}")
+            for slot, environment in enumerate(environments)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that are there now."""
+        return tuple(worker.pid for worker in tuple(self._workers.values()) if worker.pid and worker.is_alive())
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **_: Any) -> Future[T]:
+        """Give the job to the next free slot."""
+        future: Future[T] = Future()
+        self._tasks.put(_Task(future, fn, args[0]))
+        return future
+
+    def stop(self) -> None:
+        """Ask running trials to end at their next epoch."""
+        self._stopping.value = 1
+
+    def kill(self) -> None:
+        """End all workers now."""
+        self._closed = True
+        for worker in tuple(self._workers.values()):
+            worker.kill()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  as in Executor
+        """Let the workers leave."""
+        if cancel_futures:
+            self.kill()
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads if wait else ():
+            thread.join()
+
+    def _run_slot(self, slot: int, environment: Mapping[str, str]) -> None:
+        worker: _Worker | None = None
+        while (task := self._tasks.get()) is not None:
+            if self._closed or not task.future.set_running_or_notify_cancel():
+                task.future.cancel()
+                continue
+            try:
+                if worker is None:
+                    worker = _Worker(self._context, self._stopping, environment)
+                    self._workers[slot] = worker.process
+                answer = worker.call((task.run, task.job, self._shared), self._on_progress)
+            except Exception as error:  # noqa: BLE001  an executor hands every error over
+                if isinstance(error, WorkerDied) and worker is not None and not worker.process.is_alive():
+                    worker.leave()
+                    worker = None
+                task.future.set_exception(error)
+            else:
+                task.future.set_result(answer)
+        if worker is not None:
+            worker.leave()
+
+
+class _Worker:
+    """A process and this side of its pipe."""
+
+    def __init__(self, context: Any, stopping: Any, environment: Mapping[str, str]) -> None:
+        self._pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=serve, args=(theirs, stopping, environment), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe ends with the process, even in the middle of a message
+
+    def call(self, call: tuple[Callable[..., Any], TrialJob, Any], on_progress: OnProgress) -> Any:
+        """Run a job there; raises WorkerDied where the process ends before it answers, or what the job raised."""
+        try:
+            self._pipe.send(call)
+            while True:
+                kind, content = self._receive()
+                if kind == "progress":
+                    on_progress(content)
+                elif kind == "error":
+                    raise content
+                else:
+                    return content
+        except (EOFError, ConnectionError):
+            self.process.join()
+            raise WorkerDied(f"the worker process {_describe_exit(self.process.exitcode)}") from None
+
+    def leave(self) -> None:
+        """End the process: politely, then not."""
+        with contextlib.suppress(OSError):
+            self._pipe.send(None)
+        self.process.join(SECONDS_TO_LEAVE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self._pipe.close()
+
+    def _receive(self) -> Any:
+        ready = pipes.wait([self._pipe, self.process.sentinel])
+        if self._pipe not in ready and not self._pipe.poll():
+            raise EOFError
+        return self._pipe.recv()
+
+
+def _describe_exit(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"ended with exit code {exit_code}"
+
+
+class DaskExecutor(TrialExecutor):
+    """Runs trials on a Dask cluster that someone else deployed.
+
+    shared: sent to every worker once; sent again where the workers that held it are gone
+    """
+
+    def __init__(self, shared: Any, *, address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ConfigError("--executor dask needs the extra: pip install 'textclf-search[dask]'") from None
+        try:
+            self._client = Client(address, timeout="20s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"--dask-address: no scheduler answers at {address} ({error}); start one, or check it"
+            ) from None
+        self._shared = shared
+        self._scattered: Any = None
+        self._futures: dict[Any, Future[Any]] = {}
+        self.n_workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **_: Any) -> Future[T]:
+        """Send the job to the cluster."""
+        if self._scattered is None or self._scattered.status != "finished":
+            self._scattered = self._client.scatter(self._shared, broadcast=True, hash=False)
+        remote = self._client.submit(_run_on_cluster, fn, args[0], self._scattered, pure=False, retries=0)
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        self._futures[remote] = future
+        remote.add_done_callback(self._hand_over)
+        return future
+
+    def stop(self) -> None:
+        """Give up on running trials: a cluster cannot be asked to end them at an epoch."""
+        for remote, future in list(self._futures.items()):
+            remote.cancel()
+            if not future.done():
+                future.set_exception(TrialStopped("the cluster was told to drop it"))
+
+    def kill(self) -> None:
+        """The same."""
+        self.stop()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Leave the cluster as it is."""
+        if cancel_futures:
+            self.stop()
+        self._client.close()
+
+    def _hand_over(self, remote: Any) -> None:
+        future = self._futures.pop(remote, None)
+        if future is None or future.done():
+            return
+        if remote.status == "finished":
+            future.set_result(remote.result())
+        elif remote.status == "cancelled":
+            self._scattered = None
+            future.set_exception(WorkerDied("the cluster lost the trial or the data it needs"))
+        else:
+            error = remote.exception()
+            future.set_exception(error if isinstance(error, TrialStopped) else WorkerDied(f"{error!r}"))
+
+
+def _run_on_cluster(run: Runner, job: TrialJob, shared: Any) -> "TrialRecord":
+    return run(job, Hooks(tell=lambda _: None, should_stop=lambda: False), shared)

@@ -1,0 +1,39 @@
+"""Ctrl-C, once and twice."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+
+class Interruption:
+    """For a with block, the first Ctrl-C (or SIGTERM) asks the study to stop and the second one stops at once.
+
+    tell: hears a line at the first
+    """
+
+    def __init__(self, *, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._handlers: dict[signal.Signals, Any] = {}
+        self.requested = False
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, lambda *_: self._answer())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _answer(self) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        self._tell(
+            "stopping: running trials end at their next epoch and are run again later; Ctrl-C again stops at once"
+        )
