@@ -1,0 +1,192 @@
+"""Members: trials whose predictions lie on the same rows, folds and classes, aligned by row id."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from textclf.arrays import FloatArray, IntArray
+from textclf.errors import DataError
+from textclf.store import PredictionStore, StudyRecord, TrialRecord
+
+N_NAMED = 3  # ids that a message spells out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One finished trial.
+
+    name: what reports call it; number: its trial number in its study
+    oof: (n_rows, n_outputs) float64; test_proba: (n_test, n_outputs); holdout_proba: (n_holdout, n_outputs)
+    """
+
+    name: str
+    study: str
+    number: int
+    score: float
+    oof: FloatArray
+    test_proba: FloatArray
+    holdout_proba: FloatArray
+    params: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Members of one study or of several on the same data, best score first.
+
+    study: the rows, labels, folds and classes that all members share
+    """
+
+    study: StudyRecord
+    members: tuple[Member, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What reports call the members."""
+        return tuple(member.name for member in self.members)
+
+    @property
+    def oof(self) -> FloatArray:
+        """(n_members, n_rows, n_outputs) float64."""
+        return np.stack([member.oof for member in self.members])
+
+    @property
+    def test_proba(self) -> FloatArray:
+        """(n_members, n_test, n_outputs) float64."""
+        return np.stack([member.test_proba for member in self.members])
+
+    @property
+    def holdout_proba(self) -> FloatArray:
+        """(n_members, n_holdout, n_outputs) float64."""
+        return np.stack([member.holdout_proba for member in self.members])
+
+
+def read_pool(store: PredictionStore, study_names: Sequence[str]) -> Pool:
+    """Read every complete trial of the studies and align them with the first study's rows.
+
+    Raises DataError when a study has no complete trial, or when studies differ in classes, labels, folds or test ids.
+    """
+    first = store.read_study(study_names[0])
+    members: list[Member] = []
+    for name in study_names:
+        study = first if name == first.name else store.read_study(name)
+        trials = store.trials(name)
+        complete = [trial.number for trial in trials if trial.outcome == "complete"]
+        if not complete:
+            told = f"{len(trials)} trials ended without a result" if trials else "no trial has finished"
+            raise DataError(f"study {name!r}: nothing to blend, {told}; run `python -m search.run` for it first")
+        alignment = align(study, first)
+        prefix = "trial " if len(study_names) == 1 else f"{name}/"
+        records = (store.read_trial(name, number) for number in complete)
+        members += [align_member(make_member(record, study, prefix=prefix), alignment) for record in records]
+    ranked = sorted(members, key=lambda member: (-member.score, member.study, member.number))
+    return Pool(study=first, members=tuple(ranked))
+
+
+def make_member(record: TrialRecord, study: StudyRecord, *, prefix: str) -> Member:
+    """A member of a complete trial; DataError when its arrays do not fit the study or hold no probabilities."""
+    for name, array, row_ids in (
+        ("oof", record.oof, study.train_ids),
+        ("test_proba", record.test_proba, study.test_ids),
+        ("holdout_proba", record.holdout_proba, study.holdout_ids),
+    ):
+        if row_ids:
+            check_proba(array, row_ids, n_outputs=study.task.n_outputs, source=f"trial {record.number}: {name}")
+    return Member(
+        name=f"{prefix}{record.number}",
+        study=study.name,
+        number=record.number,
+        score=float("-inf") if record.score is None else record.score,
+        oof=record.oof,
+        test_proba=record.test_proba.reshape(len(study.test_ids), study.task.n_outputs),
+        holdout_proba=record.holdout_proba.reshape(len(study.holdout_ids), study.task.n_outputs),
+        params=record.params,
+        digests=record.digests,
+        seconds=record.seconds,
+    )
+
+
+def check_proba(proba: FloatArray, row_ids: Sequence[str], *, n_outputs: int, source: str) -> None:
+    """Refuse an array that is not one probability per row and class."""
+    if proba.shape != (len(row_ids), n_outputs):
+        raise DataError(
+            f"{source} has shape {proba.shape}, the study has {len(row_ids)} rows and {n_outputs} outputs; "
+            "the trial belongs to other data"
+        )
+    wrong = ~np.all((proba >= 0) & (proba <= 1 + 1e-9), axis=1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{source}, id {row_ids[row]!r}: {proba[row].tolist()} are not probabilities "
+            f"({int(wrong.sum())} such rows); leave the trial out"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """For each row of the first study, the place of the same id in another: indices of train, test and hold-out."""
+
+    train: IntArray
+    test: IntArray
+    holdout: IntArray
+
+
+def align(study: StudyRecord, first: StudyRecord) -> Alignment:
+    """Match a study's rows with the first study's by id; DataError when anything else than their order differs."""
+    pair = f"studies {first.name!r} and {study.name!r}"
+    if study.task != first.task:
+        ours, theirs = (f"{s.task.kind} of {', '.join(s.task.class_names)}" for s in (first, study))
+        raise DataError(f"{pair} differ in their classes ({ours}; {theirs}); blend studies of one task")
+    alignment = Alignment(
+        train=match_ids(study.train_ids, first.train_ids, what=f"{pair} differ in their training rows"),
+        test=match_ids(study.test_ids, first.test_ids, what=f"{pair} differ in their test rows"),
+        holdout=match_ids(study.holdout_ids, first.holdout_ids, what=f"{pair} differ in their hold-out rows"),
+    )
+    if not np.array_equal(study.labels[alignment.train], first.labels):
+        raise DataError(f"{pair} differ in their labels; blend studies of one training file")
+    if not same_folds(study.fold_of_row[:, alignment.train], first.fold_of_row):
+        raise DataError(
+            f"{pair} differ in their folds (digests {first.fold_digest[:12]} and {study.fold_digest[:12]}), so a "
+            "member may have learned what another is scored on; run both with the same folds and seed"
+        )
+    in_order = (alignment.train == np.arange(len(alignment.train))).all()
+    if in_order and study.data_digest != first.data_digest:
+        raise DataError(
+            f"{pair} differ in their data (digests {first.data_digest[:12]} and {study.data_digest[:12]}); "
+            "blend studies of the same files"
+        )
+    return alignment
+
+
+def match_ids(row_ids: Sequence[str], wanted: Sequence[str], *, what: str) -> IntArray:
+    """Place of each wanted id; DataError naming the first few ids that only one side has."""
+    place = {row_id: row for row, row_id in enumerate(row_ids)}
+    for ids, others in ((wanted, place.keys()), (row_ids, set(wanted))):
+        missing = [row_id for row_id in ids if row_id not in others]
+        if missing:
+            named = ", ".join(missing[:N_NAMED]) + (", ..." if len(missing) > N_NAMED else "")
+            raise DataError(f"{what}: {len(missing)} ids are only in one of them ({named})")
+    return np.array([place[row_id] for row_id in wanted], dtype=np.int64)
+
+
+def same_folds(left: IntArray, right: IntArray) -> bool:
+    """Whether two plans hold out the same sets of rows, whatever the folds are called; each (n_repeats, n_rows)."""
+    if left.shape != right.shape:
+        return False
+    pairs = (np.unique(np.stack(both), axis=1).shape[1] for both in zip(left, right, strict=True))
+    counts = (len(np.unique(folds)) for folds in right)
+    also = (len(np.unique(folds)) for folds in left)
+    return all(n == m == k for n, m, k in zip(pairs, counts, also, strict=True))
+
+
+def align_member(member: Member, alignment: Alignment) -> Member:
+    """The member with its rows in the first study's order."""
+    return replace(
+        member,
+        oof=member.oof[alignment.train],
+        test_proba=member.test_proba[alignment.test],
+        holdout_proba=member.holdout_proba[alignment.holdout],
+    )
