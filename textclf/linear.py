@@ -20,7 +20,8 @@ from textclf.protocols import FitTask, Prepared
 from textclf.text import make_cleaner
 
 ALL_TOKENS = 1_000_000  # linear models read whole texts
-MAX_ITERATIONS = 300
+MAX_ITERATIONS = 100
+TOLERANCE = 1e-3
 NB_SMOOTHING = 1.0
 
 Weigh = Callable[[csr_matrix], csr_matrix]
@@ -175,7 +176,8 @@ def _one_against_rest(labels: IntArray, task: Task) -> list[IntArray]:
 
 
 def _fit_model(design: csr_matrix, labels: IntArray, config: LinearConfig) -> tuple[LogisticRegression, float, bool]:
-    model = LogisticRegression(C=config.c, max_iter=MAX_ITERATIONS)
+    # of scikit-learn's solvers the one that reached the minimum in the least time on 4,000 to 32,000 rows
+    model = LogisticRegression(C=config.c, solver="newton-cg", tol=TOLERANCE, max_iter=MAX_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(design, labels)
