@@ -11,123 +11,50 @@ A batch is packed once (``pack``) into one flat sequence of tokens, and every fu
 Weights live in ordinary ``nn.LSTM`` and ``nn.GRU`` modules, so a saved model does not depend on the engine.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from textclf.arrays import IntArray
-from textclf.errors import DataError
+from textclf import unrolled
+from textclf.engine import Engine, engine_fingerprint, engine_name, native_problem, set_engine
+from textclf.native import layers as native
+from textclf.native.build import Storage
+from textclf.ragged import RaggedBatch, pack, unpack
+
+__all__ = [
+    "Engine",
+    "Precision",
+    "RaggedBatch",
+    "bigru",
+    "bilstm",
+    "embed",
+    "engine_fingerprint",
+    "engine_name",
+    "native_problem",
+    "pack",
+    "pool_states",
+    "set_engine",
+    "unpack",
+]
 
 Precision = Literal["fp32", "bf16"]
-Engine = Literal["native", "torch"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RaggedBatch:
-    """Rows of different length as one flat sequence, step by step, the longest row first inside each step.
-
-    Token i of the flat sequence is token ``step_of_token[i]`` of row ``row_of_token[i]``; "row" always means the
-    position in the caller's order. It is the layout of ``torch.nn.utils.rnn.PackedSequence``.
-
-    lengths: (n_batch,) int64, tokens of each row
-    order: (n_batch,) int64, the row at each place of the sorted order (by length, descending, stable)
-    alive: (longest,) int64 on the CPU, rows that still have a token at each step
-    token_ids, row_of_token, step_of_token: (n_packed,) int64
-    first_token, last_token: (n_batch,) int64, where a row's first and last token lie in the flat sequence
-    caps: (n_packed,) uint8, the caller's flag of each token, or None
-    """
-
-    lengths: Tensor
-    order: Tensor
-    alive: Tensor
-    token_ids: Tensor
-    row_of_token: Tensor
-    step_of_token: Tensor
-    first_token: Tensor
-    last_token: Tensor
-    caps: Tensor | None
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return len(self.lengths)
-
-    @property
-    def n_packed(self) -> int:
-        """Number of tokens of all rows together."""
-        return len(self.token_ids)
-
-    @property
-    def longest(self) -> int:
-        """Number of tokens of the longest row."""
-        return len(self.alive)
-
-
-def pack(
-    tokens: Tensor | NDArray[np.int32],
-    starts: Tensor | IntArray,
-    rows: Tensor | IntArray,
-    *,
-    caps: Tensor | NDArray[np.uint8] | None = None,
-) -> RaggedBatch:
-    """Pack the selected rows of a token table.
-
-    tokens: (n_tokens,) int32, the tokens of all rows one after the other; a tensor on a GPU makes a batch on it
-    starts: (n_rows + 1,) int64 in host memory, row i is tokens[starts[i]:starts[i + 1]]
-    rows: (n_batch,) int64 in host memory, the selected rows, in any order
-    caps: (n_tokens,) uint8, a flag of each token
-    raises: DataError if no row is selected or a selected row has no token
-    """
-    first, rows = np.asarray(starts), np.asarray(rows)
-    if len(rows) == 0:
-        raise DataError("a batch needs at least one row; none was selected")
-    begin = first[rows]
-    lengths = first[rows + 1] - begin
-    if lengths.min() < 1:
-        raise DataError(f"row {rows[lengths.argmin()]} has no token; give empty texts one unknown token")
-    order = np.argsort(-lengths, kind="stable")
-    alive = lengths[order] > np.arange(lengths.max())[:, None]  # (longest, n_batch)
-    step, place = np.nonzero(alive)
-    n_alive = alive.sum(1)
-    row = order[place]
-    where = begin[row] + step
-    place_of_row = np.empty_like(order)
-    place_of_row[order] = np.arange(len(order))
-    step_start = np.concatenate(([0], np.cumsum(n_alive)))
-
-    device = tokens.device if isinstance(tokens, Tensor) else torch.device("cpu")
-
-    def tensor(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(device, non_blocking=True)
-
-    def take(flat: Tensor | NDArray[Any]) -> Tensor:
-        return flat[tensor(where)] if isinstance(flat, Tensor) else tensor(flat[where])
-
-    return RaggedBatch(
-        lengths=tensor(lengths),
-        order=tensor(order),
-        alive=torch.from_numpy(n_alive),
-        token_ids=take(tokens).long(),
-        row_of_token=tensor(row),
-        step_of_token=tensor(step),
-        first_token=tensor(place_of_row),
-        last_token=tensor(step_start[lengths - 1] + place_of_row),
-        caps=None if caps is None else take(caps),
-    )
-
-
-def embed(batch: RaggedBatch, table: Tensor, channel_mask: Tensor | None = None) -> Tensor:
+def embed(
+    batch: RaggedBatch, table: Tensor, channel_mask: Tensor | None = None, *, precision: Precision = "fp32"
+) -> Tensor:
     """Look the tokens up, and drop whole channels per row (spatial dropout).
 
     table: (n_words + 2, dim), frozen or learnt
     channel_mask: (n_batch, dim) of 0 and 1 / (1 - p), or None to keep all
     returns: (n_packed, dim)
     """
+    if _is_native(table) and not (table.requires_grad and torch.is_grad_enabled()):
+        mask = None if channel_mask is None else channel_mask.to(table.dtype).contiguous()
+        storage = _storage(table, precision)
+        return native.look_up(batch, table.contiguous(), mask, storage=storage)
     x = nn.functional.embedding(batch.token_ids, table)
     return x if channel_mask is None else x * channel_mask[batch.row_of_token]
 
@@ -136,14 +63,16 @@ def bilstm(batch: RaggedBatch, x: Tensor, lstm: nn.LSTM, *, precision: Precision
     """Run a bidirectional LSTM of one layer over every row.
 
     x: (n_packed, lstm.input_size)
-    returns: (n_packed, 2 * lstm.hidden_size), forward states beside backward states; bfloat16 under "bf16"
+    precision: "bf16" computes products in bfloat16, from weights and into gradients of float32
+    returns: (n_packed, 2 * lstm.hidden_size), forward states beside backward states; the native engine's are
+        bfloat16 under "bf16"
     """
-    return _packed_layer(batch, x, lstm, precision=precision)
+    return _run_layer(batch, x, lstm, precision)
 
 
 def bigru(batch: RaggedBatch, x: Tensor, gru: nn.GRU, *, precision: Precision = "fp32") -> Tensor:
-    """Run a bidirectional GRU of one layer over every row; shapes as for ``bilstm``."""
-    return _packed_layer(batch, x, gru, precision=precision)
+    """Run a bidirectional GRU of one layer over every row; shapes and precision as for ``bilstm``."""
+    return _run_layer(batch, x, gru, precision)
 
 
 def pool_states(batch: RaggedBatch, h: Tensor) -> Tensor:
@@ -152,6 +81,8 @@ def pool_states(batch: RaggedBatch, h: Tensor) -> Tensor:
     h: (n_packed, 2 * hidden)
     returns: (n_batch, 6 * hidden) float32 (float64 for float64 states), rows in the caller's order
     """
+    if _is_native(h):
+        return native.pool(batch, h)
     if h.dtype == torch.bfloat16:
         h = h.float()
     hidden = h.shape[1] // 2
@@ -161,31 +92,22 @@ def pool_states(batch: RaggedBatch, h: Tensor) -> Tensor:
     return torch.cat((h[batch.last_token, :hidden], h[batch.first_token, hidden:], mean, top), 1)
 
 
-def unpack(batch: RaggedBatch, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Lay the flat sequence out as a padded table, for layers that want one.
-
-    h: (n_packed, dim)
-    returns: (n_batch, longest, dim) with zeros after each row's end, and its mask (n_batch, longest) bool
-    """
-    n_cells = batch.n_rows * batch.longest
-    cell = batch.row_of_token * batch.longest + batch.step_of_token
-    padded = h.new_zeros(n_cells, h.shape[1]).index_copy(0, cell, h)
-    steps = torch.arange(batch.longest, device=h.device)
-    return padded.view(batch.n_rows, batch.longest, -1), steps < batch.lengths[:, None]
-
-
-def _packed_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, *, precision: Precision) -> Tensor:
-    """Run one of torch's own layers."""
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        states: PackedSequence = layer(PackedSequence(x, batch.alive))[0]
-    return states.data
+def _run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, precision: Precision) -> Tensor:
+    if (layer.num_layers, layer.bidirectional, layer.bias, layer.proj_size) != (1, True, True, 0):
+        raise ValueError(f"{layer} is not a bidirectional layer with biases and no projection")
+    if x.is_cuda:
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+            states: PackedSequence = layer(PackedSequence(x, batch.alive))[0]
+        return states.data
+    if _is_native(x):
+        storage = _storage(x, precision)
+        return native.run_layer(batch, x, layer, storage=storage)
+    return unrolled.run_layer(batch, x, layer, low_precision=precision == "bf16")
 
 
-def engine_name() -> Engine:
-    """Name the engine that runs the recurrence of CPU tensors."""
-    return "torch"
+def _is_native(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and engine_name() == "native"
 
 
-def engine_fingerprint() -> str:
-    """Name the engine and its version in one short string, for a run's recorded environment."""
-    return f"torch-{torch.__version__}"
+def _storage(tensor: Tensor, precision: Precision) -> Storage:
+    return "fp64" if tensor.dtype == torch.float64 else precision

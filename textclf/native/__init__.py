@@ -1,0 +1,1 @@
+"""The native engine: C++ that is built on first use, opened through ctypes, and wrapped as torch functions."""

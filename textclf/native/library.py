@@ -1,0 +1,68 @@
+"""Open the native engine through ctypes."""
+
+import ctypes
+from functools import cache
+
+from textclf.native.build import BuildError, Isa, Storage, build
+
+_POINTER, _PAIR, _INT = ctypes.c_void_p, ctypes.c_void_p * 2, ctypes.c_int64
+
+
+class Job(ctypes.Structure):
+    """One call's sizes and buffers; ``native/job.h`` says what each one is."""
+
+    _fields_ = (
+        *((name, _INT) for name in ("n_tokens", "n_steps", "n_inputs", "n_hidden", "n_threads")),
+        ("alive", _POINTER),
+        ("step_start", _POINTER),
+        ("input", _POINTER),
+        ("input_stride", _INT),
+        *((name, _PAIR) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+        *((name, _POINTER) for name in ("gates", "states", "cells", "grad_states", "grad_input")),
+        *((name, _PAIR) for name in ("grad_weight_ih", "grad_weight_hh", "grad_bias_ih", "grad_bias_hh")),
+    )
+
+
+class Lookup(ctypes.Structure):
+    """An embedding lookup; ``native/rows.h`` says what each field is."""
+
+    _fields_ = (
+        *((name, _INT) for name in ("n_tokens", "n_channels", "n_threads")),
+        *((name, _POINTER) for name in ("token_ids", "row_of_token", "table", "mask", "output")),
+    )
+
+
+class Pooling(ctypes.Structure):
+    """A pooling of states to features; ``native/rows.h`` says what each field is."""
+
+    _fields_ = (
+        *((name, _INT) for name in ("n_rows", "n_hidden", "n_threads")),
+        *((name, _POINTER) for name in ("lengths", "first_token", "step_start", "states", "features", "highest")),
+        *((name, _POINTER) for name in ("grad_features", "grad_states")),
+    )
+
+
+class Library:
+    """The engine built for one storage type and instruction set."""
+
+    def __init__(self, storage: Storage, isa: Isa) -> None:
+        try:
+            self._functions = ctypes.CDLL(str(build(storage, isa)))
+        except OSError as error:
+            raise BuildError(f"the built library cannot be opened: {error}") from error
+        self.lanes = int(self._functions.textclf_lanes())
+
+    def run(self, name: str, job: ctypes.Structure) -> None:
+        """Run one of the engine's functions; other Python threads go on meanwhile."""
+        function = getattr(self._functions, f"textclf_{name}")
+        function.restype = None
+        function(ctypes.byref(job))
+
+
+@cache
+def open_library(storage: Storage, isa: Isa) -> Library:
+    """Build and open the engine, once per process.
+
+    raises: BuildError if that is not possible here
+    """
+    return Library(storage, isa)
