@@ -19,10 +19,12 @@ class NetShape:
     """Sizes that come from the rows, not from the configuration.
 
     table: (n_words + 2, dim) float32 word vectors; row 0 is padding, row 1 the unknown word
+    learn_table: whether the vectors are trained with the network
     n_features: columns beside the text; n_logits: 1 for binary, else one per class or label
     """
 
     table: Tensor
+    learn_table: bool
     n_features: int
     n_logits: int
 
@@ -38,7 +40,7 @@ class TokenVectors(nn.Module):
 
     def __init__(self, config: NetConfig, shape: NetShape) -> None:
         super().__init__()
-        if config.trainable_embeddings:
+        if shape.learn_table:
             self.table = nn.Parameter(shape.table.clone())
         else:
             self.register_buffer("table", shape.table, persistent=False)

@@ -31,10 +31,12 @@ class WordTable:
     """The study's words as vectors.
 
     matrix: (n_words + 2, dim) float32; known: (n_words + 2,) whether a pretrained vector was found
+    pretrained: whether there was an embedding file; without one the table starts random and is always learned
     """
 
     matrix: Float32Array
     known: BoolArray
+    pretrained: bool
 
 
 def prepare(inputs: Inputs, config: NetConfig) -> Prepared:
@@ -49,7 +51,7 @@ def prepare(inputs: Inputs, config: NetConfig) -> Prepared:
         seed=OOV_SEED,
         dim=config.embedding_dim,
     )
-    table = WordTable(matrix=matrix, known=known)
+    table = WordTable(matrix=matrix, known=known, pretrained=bool(inputs.vectors))
     return Prepared(train=encoded.train, test=encoded.test, holdout=encoded.holdout, shared=table)
 
 
@@ -196,6 +198,7 @@ class RowReader:
     vocabulary: np.ndarray[Any, np.dtype[np.int32]]
     scaler: FeatureScaler
     table: Tensor
+    pretrained: bool
 
     @classmethod
     def learn(cls, rows: Encoded, config: NetConfig, how: FitTask) -> "RowReader":
@@ -203,7 +206,7 @@ class RowReader:
         words: WordTable = how.shared
         vocabulary = fold_vocabulary(rows, len(words.matrix) - 2, known=words.known, min_count=config.min_count)
         table = torch.from_numpy(words.matrix).to(how.device)
-        return cls(how.task, how.device, vocabulary, FeatureScaler.fit(rows), table)
+        return cls(how.task, how.device, vocabulary, FeatureScaler.fit(rows), table, words.pretrained)
 
     def read(self, rows: Encoded) -> "NetRows":
         """Put rows where the network runs."""
@@ -214,7 +217,10 @@ class RowReader:
     def build(self, network: NetworkFactory, config: NetConfig) -> nn.Module:
         """Make a freshly initialised network."""
         n_logits = 1 if self.task.kind == "binary" else self.task.n_outputs
-        shape = NetShape(table=self.table, n_features=self.scaler.n_features, n_logits=n_logits)
+        learn_table = config.trainable_embeddings or not self.pretrained
+        shape = NetShape(
+            table=self.table, learn_table=learn_table, n_features=self.scaler.n_features, n_logits=n_logits
+        )
         with one_thread():
             return network(config, shape).to(self.device)
 

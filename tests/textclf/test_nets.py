@@ -35,7 +35,7 @@ def make_network(name: str) -> nn.Module:
     factory, config = NETWORKS[name]
     torch.manual_seed(3)
     table = torch.randn(N_WORDS + 2, DIM)
-    return factory(config, NetShape(table=table, n_features=N_FEATURES, n_logits=2)).double()
+    return factory(config, NetShape(table=table, learn_table=False, n_features=N_FEATURES, n_logits=2)).double()
 
 
 def make_rows() -> tuple[np.ndarray, np.ndarray, torch.Tensor]:

@@ -1,5 +1,6 @@
 """The epoch loop: learning rate, clipping, averaging, seeds, and short GPU memory."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -195,6 +196,18 @@ def test_embeddings_learn_only_when_told() -> None:
     moved = learned.nets[0].get_parameter("trunk.vectors.table").detach().numpy()
     assert not np.allclose(moved, before)
     np.testing.assert_array_equal(bench.prepared.shared.matrix, before)
+
+
+def test_without_an_embedding_file_the_table_is_learned() -> None:
+    """Random vectors that never learn would be noise."""
+    bench = Bench()
+    bench.inputs = dataclasses.replace(bench.inputs, vectors=())
+    bench.prepared = prepare(bench.inputs, config())
+    bench.how = dataclasses.replace(bench.how, shared=bench.prepared.shared)
+
+    learned = {name for name, _ in bench.fit(n_epochs=1).nets[0].named_parameters()}
+
+    assert "trunk.vectors.table" in learned
 
 
 def test_predict_of_no_rows_is_empty() -> None:
