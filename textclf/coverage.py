@@ -4,15 +4,20 @@ Coverage is not score: a recipe that turns every number into one word covers mor
 embedding file lacks; out-of-fold scores decide.
 """
 
+import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from textclf.arrays import IntArray
-from textclf.embeddings import WordVectors, find_words
+from textclf.csvfile import read_csv
+from textclf.embeddings import WordVectors, find_words, load_vectors
 from textclf.encode import N_SPECIAL, encode_tokens
-from textclf.text import NO_CLEANING, parse_cleaning
+from textclf.errors import TextclfError
+from textclf.text import NO_CLEANING, STEPS, parse_cleaning
 
 N_MISSING = 10
 
@@ -81,3 +86,37 @@ def growing_recipes(cleaning: str) -> tuple[str, ...]:
     """
     steps = parse_cleaning(cleaning)
     return (NO_CLEANING, *("+".join(steps[: n_steps + 1]) for n_steps in range(len(steps))))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what each cleaning step does to the coverage of an embedding file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m textclf.coverage",
+        description="Share of words and tokens that have a pretrained vector, cleaning step by cleaning step. "
+        "Coverage is not score: out-of-fold scores decide.",
+    )
+    parser.add_argument("table", type=Path, nargs="+", help="CSV files with the text column")
+    parser.add_argument("--text", required=True, help="name of the text column")
+    parser.add_argument("--embeddings", type=Path, required=True, help="GloVe, word2vec or fastText file")
+    parser.add_argument("--cleaning", default="+".join(STEPS), help="recipe whose steps are shown (default: all steps)")
+    options = parser.parse_args(arguments)
+    try:
+        steps = growing_recipes(options.cleaning)
+        texts = [text for path in options.table for text in read_csv(path).column(options.text)]
+        counted = [count_words(texts, cleaning=step) for step in steps]
+        source = load_vectors(options.embeddings, {word for step in counted for word in step.words})
+    except TextclfError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    names = [NO_CLEANING, *(f"+ {name}" for name in parse_cleaning(options.cleaning))]
+    print(f"{'cleaning':<16}{'words':>20}{'tokens':>22}   most frequent without a vector")
+    for name, step in zip(names, counted, strict=True):
+        found = measure_coverage(step, source)
+        missing = " ".join(word for word, _ in found.missing)
+        words = f"{found.word_share:.1%} of {found.n_words:,}"
+        print(f"{name:<16}{words:>20}{f'{found.token_share:.2%} of {found.n_tokens:,}':>22}   {missing}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

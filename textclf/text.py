@@ -35,6 +35,7 @@ _CONTRACTION = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, CONTRACTIONS))})
 _CLITIC = re.compile(rf"(?:(?<=\w)|(?<!\S))({'|'.join(map(re.escape, CLITICS))})(?!\w)", re.IGNORECASE)
 _APOSTROPHE = re.compile("[\u2019\u02bc\u0060\u00b4](?=\\w)")
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,500}>|<!--.{0,2000}?-->", re.DOTALL)
+_TORN_ENTITY = re.compile(r"(?<![&\w])(#\d{2,4};|(?:quot|amp|lt|gt|apos|nbsp);)")
 _URL = re.compile(r"\b(?:https?://|www\.)[^\s<>\"]+", re.IGNORECASE)
 _MENTION = re.compile(r"(?<!\w)@\w+")
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:[.,:]\d+)*(?:st|nd|rd|th|s|k|m|%)?(?!\w)", re.IGNORECASE)
@@ -64,12 +65,14 @@ def repair_unicode(text: str) -> str:
 
 
 def strip_html(text: str) -> str:
-    """Turn entities into characters and drop tags.
+    """Turn entities into characters, also those that lost their ampersand, and drop tags.
 
-    >>> strip_html("fish &amp; <b>chips</b>")
-    'fish &  chips '
+    >>> strip_html("fish &amp; <b>chips</b>, it #39;s good")
+    "fish &  chips , it 's good"
     """
-    return _TAG.sub(" ", html.unescape(text)) if "&" in text or "<" in text else text
+    if "&" in text or ";" in text:
+        text = html.unescape(_TORN_ENTITY.sub(r"&\1", text))
+    return _TAG.sub(" ", text) if "<" in text else text
 
 
 def replace_urls(text: str) -> str:
@@ -115,7 +118,7 @@ def space_punctuation(text: str) -> str:
     >>> space_punctuation("Don't pay $1,000.50 (it's well-known)!")
     "Do n't pay $ 1,000.50 ( it 's well - known ) !"
     """
-    return " ".join(_PIECE.findall(text))
+    return " ".join(_PIECE.findall(_APOSTROPHE.sub("'", text)))
 
 
 def lower_case(text: str) -> str:
