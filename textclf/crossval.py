@@ -13,7 +13,7 @@ from textclf.determinism import derive_seed
 from textclf.families import FAMILIES
 from textclf.inputs import Inputs
 from textclf.metrics import Metric, fitted_score, row_losses, score_oof
-from textclf.protocols import FitTask, Predict, Prepared
+from textclf.protocols import FitTask, Fitted, Predict, Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,9 @@ class FoldEvent:
 
 OnEvent = Callable[[FoldEvent], None]
 """Hears of every validated epoch; raising ends the trial. This is how pruning crosses the seam."""
+
+OnFitted = Callable[[Fitted], None]
+"""Hears of every fitted model, repeat by repeat and fold by fold; a model to ship keeps them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,10 @@ def ignore_event(event: FoldEvent) -> None:
     """Hear of an epoch and do nothing."""
 
 
+def ignore_fitted(fitted: Fitted) -> None:
+    """Hear of a fitted model and let it go."""
+
+
 def cross_validate(
     inputs: Inputs,
     config: TextConfig,
@@ -111,11 +118,13 @@ def cross_validate(
     seed: int,
     device: str = "cpu",
     on_event: OnEvent = ignore_event,
+    on_fitted: OnFitted = ignore_fitted,
     checkpoints: Checkpoints | None = None,
 ) -> OofRun:
     """Fit once per repeat and fold; return OOF, test and hold-out probabilities with their score.
 
-    A pure function of its arguments on one kind of machine: same inputs, config and seed, same bits.
+    A pure function of its arguments on one kind of machine: same inputs, config and seed, same bits. A fit
+    that was restored from a checkpoint has no model for ``on_fitted`` to hear of.
     """
     began = perf_counter()
     prepared = FAMILIES[config.family].prepare(inputs, config)
@@ -128,7 +137,7 @@ def cross_validate(
 
     for fit_number, (repeat, fold) in enumerate(np.ndindex(plan.n_repeats, plan.n_folds)):
         held_out = plan.fold_of_row[repeat] == fold
-        fit = _FoldFit(inputs, config, metric, device, prepared, repeat, fold, held_out, n_fits, on_event)
+        fit = _FoldFit(inputs, config, metric, device, prepared, repeat, fold, held_out, n_fits, on_event, on_fitted)
 
         outcome = checkpoints.read(fit_number) if checkpoints else None
         if outcome is None:
@@ -173,6 +182,7 @@ class _FoldFit:
     held_out: BoolArray
     n_fits: int
     on_event: OnEvent
+    on_fitted: OnFitted
 
     def run(self, seed: int) -> FitOutcome:
         """Fit, hearing of each epoch, and predict the held-out, test and hold-out rows."""
@@ -206,6 +216,7 @@ class _FoldFit:
         fitted = FAMILIES[self.config.family].fit(
             rows.rows(~self.held_out), labels[~self.held_out], self.config, how=how
         )
+        self.on_fitted(fitted)
 
         held_out_proba = fitted.predict(held_out_rows)
         validate(n_epochs - 1, fitted.train_loss, held_out_proba)
