@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from textclf.config import DanConfig, NetConfig, RecurrentConfig, TextCnnConfig
-from textclf.recurrent import RaggedBatch, bigru, bilstm, embed, pool_states, unpack
+from textclf.recurrent import Precision, RaggedBatch, bigru, bilstm, embed, pool_states, unpack
 
 CNN_WIDTHS = (2, 3, 4, 5)
 
@@ -48,15 +48,10 @@ class TokenVectors(nn.Module):
         self.dropout = nn.Dropout(config.spatial_dropout)
         self.dim = shape.table.shape[1] + config.caps_flag
 
-    def forward(self, batch: RaggedBatch) -> Tensor:
+    def forward(self, batch: RaggedBatch, precision: Precision = "fp32") -> Tensor:
         """Look up and drop channels; returns (n_packed, dim)."""
         keep = self.dropout(self.table.new_ones(batch.n_rows, self.dim)) if self.training else None
-        if not self.caps_flag:
-            return embed(batch, self.table, keep)
-        words = embed(batch, self.table, None if keep is None else keep[:, :-1])
-        assert batch.caps is not None
-        flag = batch.caps.to(words.dtype)[:, None]
-        return torch.cat((words, flag if keep is None else flag * keep[batch.row_of_token, -1:]), 1)
+        return embed(batch, self.table, keep, caps_flag=self.caps_flag, precision=precision)
 
 
 class Head(nn.Module):
@@ -81,13 +76,13 @@ class Recurrent(nn.Module):
         self.vectors = TokenVectors(config, shape)
         self.lstm = nn.LSTM(self.vectors.dim, config.hidden_size, bidirectional=True)
         self.gru = nn.GRU(2 * config.hidden_size, config.hidden_size, bidirectional=True)
-        self.precision = config.precision
+        self.precision: Precision = config.precision
         initialise_recurrent(self.lstm)
         initialise_recurrent(self.gru)
 
     def forward(self, batch: RaggedBatch) -> Tensor:
         """States of the BiGRU, (n_packed, 2 * hidden_size)."""
-        x = self.vectors(batch)
+        x = self.vectors(batch, self.precision)
         h = bilstm(batch, x, self.lstm, precision=self.precision)
         return bigru(batch, h, self.gru, precision=self.precision)
 

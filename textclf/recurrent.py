@@ -43,19 +43,29 @@ Precision = Literal["fp32", "bf16"]
 
 
 def embed(
-    batch: RaggedBatch, table: Tensor, channel_mask: Tensor | None = None, *, precision: Precision = "fp32"
+    batch: RaggedBatch,
+    table: Tensor,
+    channel_mask: Tensor | None = None,
+    *,
+    caps_flag: bool = False,
+    precision: Precision = "fp32",
 ) -> Tensor:
     """Look the tokens up, and drop whole channels per row (spatial dropout).
 
     table: (n_words + 2, dim), frozen or learnt
-    channel_mask: (n_batch, dim) of 0 and 1 / (1 - p), or None to keep all
-    returns: (n_packed, dim)
+    channel_mask: (n_batch, width) of 0 and 1 / (1 - p), or None to keep all
+    caps_flag: add the batch's flag of each token as the last channel
+    returns: (n_packed, width), width is dim, or dim + 1 with the flag
     """
+    caps = batch.caps if caps_flag else None
+    if caps_flag and caps is None:
+        raise ValueError("the batch was packed without flags")
     if _is_native(table) and not (table.requires_grad and torch.is_grad_enabled()):
         mask = None if channel_mask is None else channel_mask.to(table.dtype).contiguous()
-        storage = _storage(table, precision)
-        return native.look_up(batch, table.contiguous(), mask, storage=storage)
+        return native.look_up(batch, table.contiguous(), mask, caps, storage=_storage(table, precision))
     x = nn.functional.embedding(batch.token_ids, table)
+    if caps is not None:
+        x = torch.cat((x, caps[:, None].to(x.dtype)), 1)
     return x if channel_mask is None else x * channel_mask[batch.row_of_token]
 
 
@@ -83,10 +93,10 @@ def pool_states(batch: RaggedBatch, h: Tensor) -> Tensor:
     """
     if _is_native(h):
         return native.pool(batch, h)
-    if h.dtype == torch.bfloat16:
-        h = h.float()
+    if not h.is_cuda:
+        return unrolled.pool(batch, h)
     hidden = h.shape[1] // 2
-    padded, mask = unpack(batch, h)
+    padded, mask = unpack(batch, h.float())
     mean = padded.sum(1) / batch.lengths[:, None]
     top = padded.masked_fill(~mask[:, :, None], -torch.inf).max(1).values
     return torch.cat((h[batch.last_token, :hidden], h[batch.first_token, hidden:], mean, top), 1)

@@ -33,6 +33,13 @@ def run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, *, low_pre
     return torch.cat(tuple(_mirrored(steps, states)), 1)
 
 
+def pool(batch: RaggedBatch, h: Tensor) -> Tensor:
+    """Reduce states to [last forward | last backward | mean | max]: (n_rows, 6 * hidden_size)."""
+    hidden = h.shape[1] // 2
+    mean, top = _MeanAndTop.apply(batch, h)  # type: ignore[no-untyped-call]
+    return torch.cat((h[batch.last_token, :hidden], h[batch.first_token, hidden:], mean, top), 1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Steps:
     """Where the steps of a ragged batch lie.
@@ -180,3 +187,27 @@ class _Gru(torch.autograd.Function):
         grads[..., : 2 * hidden] = grad_shares[..., : 2 * hidden]
         grad_w = torch.bmm(grad_shares[:, n_first:].transpose(1, 2), before)
         return None, grads, grad_w, grad_shares.sum(1)
+
+
+class _MeanAndTop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, batch: RaggedBatch, h: Tensor) -> tuple[Tensor, Tensor]:
+        total, top = h[: batch.n_rows].clone(), h[: batch.n_rows].clone()  # by place in the sorted order
+        step_of_top = torch.zeros(top.shape, dtype=torch.int16)
+        for step, (begin, end) in enumerate(itertools.pairwise(batch.step_start[1:].tolist()), start=1):
+            states, highest = h[begin:end], top[: end - begin]
+            total[: end - begin] += states
+            step_of_top[: end - begin].masked_fill_(states > highest, step)
+            torch.maximum(highest, states, out=highest)
+        ctx.batch = batch
+        ctx.save_for_backward(step_of_top)
+        return total[batch.first_token] / batch.lengths[:, None], top[batch.first_token]
+
+    @staticmethod
+    def backward(ctx: Any, grad_mean: Tensor, grad_top: Tensor) -> tuple[Tensor | None, ...]:
+        (step_of_top,) = ctx.saved_tensors
+        batch: RaggedBatch = ctx.batch
+        row = batch.row_of_token
+        is_top = step_of_top[batch.first_token[row]] == batch.step_of_token[:, None]
+        grad = (grad_mean / batch.lengths[:, None])[row]
+        return None, grad.addcmul_(grad_top[row], is_top.to(grad.dtype))

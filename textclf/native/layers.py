@@ -16,13 +16,15 @@ _STORAGE: dict[torch.dtype, Storage] = {dtype: storage for storage, dtype in _ST
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def look_up(batch: RaggedBatch, table: Tensor, mask: Tensor | None, *, storage: Storage) -> Tensor:
-    """Rows of a frozen table, times the row's channel mask: (n_packed, dim) of the storage type."""
-    output = torch.empty(batch.n_packed, table.shape[1], dtype=_STORED[storage])
+def look_up(batch: RaggedBatch, table: Tensor, mask: Tensor | None, caps: Tensor | None, *, storage: Storage) -> Tensor:
+    """Rows of a frozen table, then the flag of each token, times the row's mask: (n_packed, width)."""
+    width = table.shape[1] + (caps is not None)
+    output = torch.empty(batch.n_packed, width, dtype=_STORED[storage])
     job = Lookup(
         n_tokens=batch.n_packed,
         n_channels=table.shape[1],
         n_threads=torch.get_num_threads(),
+        caps=None if caps is None else caps.data_ptr(),
         token_ids=batch.token_ids.data_ptr(),
         row_of_token=batch.row_of_token.data_ptr(),
         table=table.data_ptr(),

@@ -28,7 +28,7 @@ class Lookup(ctypes.Structure):
 
     _fields_ = (
         *((name, _INT) for name in ("n_tokens", "n_channels", "n_threads")),
-        *((name, _POINTER) for name in ("token_ids", "row_of_token", "table", "mask", "output")),
+        *((name, _POINTER) for name in ("caps", "token_ids", "row_of_token", "table", "mask", "output")),
     )
 
 

@@ -11,20 +11,23 @@ INLINE double to_number(double value) { return value; }
 // Mirrored by textclf/native/library.py.
 struct Lookup {
   i64 n_tokens, n_channels, n_threads;
+  const uint8_t* caps;       // (n_tokens,) a flag that becomes the last channel, or null
   const i64* token_ids;      // (n_tokens,) rows of the table
   const i64* row_of_token;   // (n_tokens,) rows of the mask
   const Number* table;       // (n_words, n_channels)
-  const Number* mask;        // (n_rows, n_channels), or null
-  Stored* output;            // (n_tokens, n_channels)
+  const Number* mask;        // (n_rows, width), or null
+  Stored* output;            // (n_tokens, width)
 };
 
 inline void look_up(const Lookup& job) {
+  const i64 width = job.n_channels + (job.caps ? 1 : 0);
 #pragma omp parallel for schedule(static) num_threads(static_cast<int>(job.n_threads))
   for (i64 token = 0; token < job.n_tokens; token++) {
     const Number* from = job.table + job.token_ids[token] * job.n_channels;
-    const Number* mask = job.mask ? job.mask + job.row_of_token[token] * job.n_channels : nullptr;
-    Stored* to = job.output + token * job.n_channels;
+    const Number* mask = job.mask ? job.mask + job.row_of_token[token] * width : nullptr;
+    Stored* to = job.output + token * width;
     for (i64 e = 0; e < job.n_channels; e++) assign(to[e], mask ? from[e] * mask[e] : from[e]);
+    if (job.caps) assign(to[width - 1], job.caps[token] * (mask ? mask[width - 1] : 1));
   }
 }
 
