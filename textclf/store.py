@@ -75,6 +75,7 @@ class StudyRecord:
     fold_of_row: (n_repeats, n_rows) int64
     holdout_ids, holdout_labels: rows set apart that no trial saw; empty without a hold-out
     settings: whatever the search decided once for the study (seed, lag, sampler, space, ...), JSON values
+    report: what a person was told about the data when the study began, line by line; decides nothing
     """
 
     name: str
@@ -90,6 +91,7 @@ class StudyRecord:
     holdout_ids: tuple[str, ...] = ()
     holdout_labels: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     settings: Mapping[str, Any] = field(default_factory=dict)
+    report: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +198,7 @@ class PredictionStore:
             "data_digest": record.data_digest,
             "fold_digest": record.fold_digest,
             "settings": dict(record.settings),
+            "report": list(record.report),
         }
         arrays: dict[str, NDArray[Any]] = {
             "train_ids": _pack_strings(record.train_ids),
@@ -239,6 +242,7 @@ class PredictionStore:
             holdout_ids=_unpack_strings(arrays["holdout_ids"]),
             holdout_labels=arrays["holdout_labels"],
             settings=raw["settings"],
+            report=tuple(raw["report"]),
         )
 
     def write_trial(self, record: TrialRecord) -> None:
