@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ Int32Array = NDArray[np.int32]
 FlagArray = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Lexicon:
     """Every token of the study's rows, most frequent first; token ``words[i]`` has id ``i + 2``."""
 
@@ -27,6 +28,11 @@ class Lexicon:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    @cached_property
+    def token_of(self) -> dict[str, int]:
+        """The id of each word."""
+        return {word: place + N_SPECIAL for place, word in enumerate(self.words)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,8 +119,9 @@ def encode_new(table: Table, lexicon: Lexicon, *, cleaning: str, max_tokens: int
     """Encode rows that were not there when the lexicon was made; tokens outside it are unknown."""
     written = _Numbering()
     numbered = _number_tokens(table.texts, written, cleaning=cleaning, max_tokens=max_tokens)
-    token_of = {word: place + N_SPECIAL for place, word in enumerate(lexicon.words)}
-    token_of_form = np.array([token_of.get(form, UNKNOWN) for form in _forms(written, cleaning)], dtype=np.int32)
+    token_of_form = np.array(
+        [lexicon.token_of.get(form, UNKNOWN) for form in _forms(written, cleaning)], dtype=np.int32
+    )
     return _add_features(_translate(*numbered, written=written, token_of_form=token_of_form), table)
 
 
