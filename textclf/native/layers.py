@@ -110,19 +110,18 @@ class _Call:
 class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, batch: RaggedBatch, cell: Cell, x: Tensor, *weights: Tensor) -> Tensor:
-        ctx.call = _Call(batch, cell, x, weights)
-        ctx.save_for_backward(x, *weights)  # torch will notice if one is changed before the backward pass
+        ctx.batch, ctx.cell, ctx.call = batch, cell, _Call(batch, cell, x, weights)
+        ctx.save_for_backward(x, *weights)
         return ctx.call.output()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        call: _Call | None = ctx.call
-        if call is None:
-            raise RuntimeError("the native engine keeps its buffers for one backward pass only")
-        grad_x = grad.new_empty(len(call.x), call.job.n_inputs) if ctx.needs_input_grad[2] else None
-        grad_weights = tuple(torch.empty_like(weight) for weight in ctx.saved_tensors[1:])
-        call.backward(grad, grad_x, grad_weights)
+        x, *weights = ctx.saved_tensors
+        call = ctx.call or _Call(ctx.batch, ctx.cell, x, tuple(weights))  # a backward pass uses its call up
         ctx.call = None
+        grad_x = torch.empty_like(x) if ctx.needs_input_grad[2] else None
+        grad_weights = tuple(torch.empty_like(weight) for weight in weights)
+        call.backward(grad, grad_x, grad_weights)
         return None, None, grad_x, *grad_weights
 
 
