@@ -46,7 +46,7 @@ class FoldRequest:
     """How rows are dealt to folds.
 
     duplicates: which repeated texts are held out together.
-    file: a plan of the user's own, which decides alone.
+    file: a plan of the user's own, which decides alone; its ids stand in a column named as in the tables, or ``id``.
     holdout: share of the training rows to set apart first, rounded to 1 / n; 0 for none.
     """
 
@@ -91,7 +91,7 @@ def build_inputs(
     unlabelled = read_test(test, columns, duplicate_ids=duplicate_ids)
     texts = [*labelled.table.texts, *unlabelled.texts]
     groups = duplicate_groups(texts, rule=folds.duplicates)
-    kept, plan = _deal(labelled, groups[: len(labelled.table)], folds)
+    kept, plan = _deal(labelled, groups[: len(labelled.table)], folds, id_column=columns.row_id or "id")
     counts = {recipe: count_words(texts, cleaning=recipe) for recipe in recipes if embeddings}
     words = {word for counted in counts.values() for word in counted.words}
     vectors = tuple(
@@ -122,7 +122,9 @@ def build_inputs(
     return inputs, report
 
 
-def _deal(labelled: TrainTable, duplicates: IntArray, request: FoldRequest) -> tuple[BoolArray, FoldPlan]:
+def _deal(
+    labelled: TrainTable, duplicates: IntArray, request: FoldRequest, *, id_column: str
+) -> tuple[BoolArray, FoldPlan]:
     """The rows that are not set apart, (n_rows,) bool, and the plan for them."""
     table, labels, task = labelled.table, labelled.labels, labelled.task
     kept = np.ones(len(table), dtype=bool)
@@ -133,7 +135,7 @@ def _deal(labelled: TrainTable, duplicates: IntArray, request: FoldRequest) -> t
         )
         kept = parts.fold_of_row[0] != 0
     if request.file is not None:
-        return kept, read_folds_file(request.file, table.row_ids).rows(kept)
+        return kept, read_folds_file(request.file, table.row_ids, id_column=id_column).rows(kept)
     groups = None if table.groups is None else tuple(np.array(table.groups, dtype=object)[kept].tolist())
     plan = plan_folds(
         labels[kept],

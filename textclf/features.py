@@ -1,8 +1,8 @@
 """Features beside the tokens: numbers drawn from the raw text and the user's own columns, scaled inside the fold."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -129,6 +129,25 @@ class FeatureScaler:
         levels = tuple(tuple(sorted(set(column))) for column in rows.categorical.T.tolist())
         has_missing = np.asarray(missing[:, rows.meta.shape[1] :].any(axis=0))
         return cls(mean=mean, scale=scale, has_missing=has_missing, levels=levels)
+
+    def record(self) -> dict[str, Any]:
+        """Everything learned, as JSON values."""
+        return {
+            "mean": self.mean.tolist(),
+            "scale": self.scale.tolist(),
+            "has_missing": self.has_missing.tolist(),
+            "levels": [list(levels) for levels in self.levels],
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "FeatureScaler":
+        """The scaler that ``record`` told of."""
+        return cls(
+            mean=np.array(record["mean"], dtype=np.float64),
+            scale=np.array(record["scale"], dtype=np.float64),
+            has_missing=np.array(record["has_missing"], dtype=bool),
+            levels=tuple(tuple(levels) for levels in record["levels"]),
+        )
 
     @property
     def n_features(self) -> int:
