@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import string
 import tempfile
 import uuid
 import warnings
@@ -24,6 +25,27 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real data sets are not beside this checkout ({SHARED_DATA.name} folder missing)")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A BERT of two thin layers with a vocabulary of whole words, saved as safetensors."""
+    transformers = pytest.importorskip("transformers")
+    import torch
+
+    from tests.builders import FILLER, MARKERS
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = [*FILLER, *(word for group in MARKERS for word in group)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *string.ascii_lowercase]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

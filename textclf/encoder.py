@@ -47,21 +47,22 @@ class Checkpoint:
 
 def prepare(inputs: Inputs, config: EncoderConfig) -> Prepared:
     """Word pieces of all rows under the checkpoint's own tokenizer; nothing is learned."""
-    tokenizer = _load("AutoTokenizer", config.checkpoint)
-    clean = make_cleaner(config.cleaning)
-
-    def pieces(texts: Sequence[str]) -> PieceRows:
-        if not texts:
-            return PieceRows(pieces=())
-        made = tokenizer([clean(text) for text in texts], truncation=True, max_length=config.max_tokens)
-        return PieceRows(pieces=tuple(tuple(ids) for ids in made["input_ids"]))
-
+    tokenizer = load_pretrained("AutoTokenizer", config.checkpoint)
     return Prepared(
-        train=pieces(inputs.train.texts),
-        test=pieces(inputs.test.texts),
-        holdout=pieces(inputs.holdout.texts),
+        train=cut_pieces(inputs.train.texts, tokenizer, config),
+        test=cut_pieces(inputs.test.texts, tokenizer, config),
+        holdout=cut_pieces(inputs.holdout.texts, tokenizer, config),
         shared=Checkpoint(path=config.checkpoint, padding=int(tokenizer.pad_token_id or 0)),
     )
+
+
+def cut_pieces(texts: Sequence[str], tokenizer: Any, config: EncoderConfig) -> PieceRows:
+    """Clean texts and cut them into word pieces."""
+    if not texts:
+        return PieceRows(pieces=())
+    clean = make_cleaner(config.cleaning)
+    made = tokenizer([clean(text) for text in texts], truncation=True, max_length=config.max_tokens)
+    return PieceRows(pieces=tuple(tuple(ids) for ids in made["input_ids"]))
 
 
 def fit(rows: PieceRows, labels: IntArray, config: EncoderConfig, *, how: FitTask) -> "FittedEncoder":
@@ -69,7 +70,7 @@ def fit(rows: PieceRows, labels: IntArray, config: EncoderConfig, *, how: FitTas
     targets = targets_of(labels, how.task, how.device)
     with seeded(how.seed, device=how.device):
         with one_thread():
-            net = EncoderNet(_load("AutoModel", how.shared.path), config, how.task).to(how.device)
+            net = EncoderNet(load_pretrained("AutoModel", how.shared.path), config, how.task).to(how.device)
         fitted = FittedEncoder(net, how)
         steps = math.ceil(len(rows) / config.batch_size) * config.n_epochs
         optimizer = torch.optim.AdamW(net.groups(config), weight_decay=0.01)
@@ -160,7 +161,7 @@ def pad(rows: PieceRows, chosen: IntArray, how: FitTask) -> tuple[Tensor, Tensor
     return torch.from_numpy(ids).to(how.device), torch.from_numpy(mask.astype(np.int64)).to(how.device)
 
 
-def _load(kind: str, checkpoint: str) -> Any:
+def load_pretrained(kind: str, checkpoint: str) -> Any:
     """Load from a folder or the local hub cache: no network, no code from the checkpoint, safetensors only."""
     try:
         import transformers

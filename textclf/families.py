@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from textclf import encoder, linear, nets, train
+from textclf import encoder, linear, nets, savedencoder, savedlinear, savednets, train
 from textclf.arrays import IntArray
 from textclf.config import DanConfig, EncoderConfig, LinearConfig, RecurrentConfig, TextCnnConfig, TextConfig
 from textclf.encode import Encoded
@@ -18,7 +18,9 @@ def net_family(description: str, config: type[TextConfig], network: nets.Network
     def fit(rows: Encoded, labels: IntArray, config: Any, /, *, how: FitTask) -> Fitted:
         return train.fit(rows, labels, config, how=how, network=network)
 
-    return Family(description=description, config=config, prepare=train.prepare, fit=fit)
+    return Family(
+        description=description, config=config, prepare=train.prepare, fit=fit, keeper=savednets.NetKeeper(network)
+    )
 
 
 FAMILIES: dict[str, Family] = {
@@ -32,18 +34,21 @@ FAMILIES: dict[str, Family] = {
         config=LinearConfig,
         prepare=linear.prepare,
         fit=linear.fit_logistic,
+        keeper=savedlinear.LinearKeeper(),
     ),
     "nbsvm": Family(
         description="naive Bayes log-count ratios, then a linear model (Wang & Manning 2012)",
         config=LinearConfig,
         prepare=linear.prepare,
         fit=linear.fit_nbsvm,
+        keeper=savedlinear.LinearKeeper(),
     ),
     "encoder": Family(
         description="transformer encoder, frozen or fine-tuned (extra: transformers)",
         config=EncoderConfig,
         prepare=encoder.prepare,
         fit=encoder.fit,
+        keeper=savedencoder.EncoderKeeper(),
     ),
 }
 

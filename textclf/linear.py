@@ -1,7 +1,6 @@
 """Linear models on TF-IDF n-grams: fast, strong on long topical texts, and unlike any network in a blend."""
 
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from textclf.config import LinearConfig, Task
 from textclf.encode import Encoded
 from textclf.features import FeatureScaler
 from textclf.inputs import Inputs
-from textclf.ngrams import char_ngrams, word_ngrams
+from textclf.ngrams import Ngrams, find_char_ngrams, find_word_ngrams
 from textclf.protocols import FitTask, Prepared
 from textclf.text import make_cleaner
 
@@ -24,8 +23,40 @@ MAX_ITERATIONS = 100
 TOLERANCE = 1e-3
 NB_SMOOTHING = 1.0
 
-Weigh = Callable[[csr_matrix], csr_matrix]
-"""Counts of the chosen n-grams -> the features of one model, (n_rows, n_ngrams)."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tfidf:
+    """Sublinear TF-IDF of the chosen columns, rows of length one.
+
+    columns: (n_chosen,) int64; idf: (n_chosen,) float32
+    """
+
+    columns: IntArray
+    idf: Float32Array
+
+    def __call__(self, counts: csr_matrix) -> csr_matrix:
+        """Counts -> features, (n_rows, n_chosen)."""
+        tfidf = TfidfTransformer(sublinear_tf=True)
+        tfidf.idf_ = self.idf
+        return tfidf.transform(counts[:, self.columns])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogRatio:
+    """The chosen columns, 1 where the n-gram is there, times its log-count ratio.
+
+    columns: (n_chosen,) int64; scale: (n_chosen,) float64
+    """
+
+    columns: IntArray
+    scale: FloatArray
+
+    def __call__(self, counts: csr_matrix) -> csr_matrix:
+        """Counts -> features, (n_rows, n_chosen)."""
+        return _binary(counts[:, self.columns]).multiply(self.scale).tocsr()
+
+
+Weigh = Tfidf | LogRatio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +82,7 @@ def prepare(inputs: Inputs, config: LinearConfig) -> Prepared:
     """Count the n-grams of all rows; nothing is learned."""
     encoded = inputs.encoding(config.cleaning, ALL_TOKENS)
     parts = (encoded.train, encoded.test, encoded.holdout)
-    counts = _count(inputs, parts, config)
+    counts = [kind.ngrams.counts for kind in count_ngrams(inputs, config)]
     ends = np.cumsum([len(part) for part in parts])
     train, test, holdout = (
         NgramRows(counts=tuple(kind[end - len(part) : end] for kind in counts), encoded=part)
@@ -119,25 +150,33 @@ class FittedLinear:
         return each / each.sum(axis=1, keepdims=True)
 
 
-def _count(inputs: Inputs, parts: Sequence[Encoded], config: LinearConfig) -> list[csr_matrix]:
-    """Count each kind of n-gram that the configuration wants, over all rows."""
-    counts = []
+@dataclass(frozen=True, slots=True, eq=False)
+class NgramKind:
+    """The n-grams of one kind over all rows of a study; symbols: (n_symbols,) the tokens' ids, or the characters."""
+
+    ngrams: Ngrams
+    symbols: IntArray | str
+
+
+def count_ngrams(inputs: Inputs, config: LinearConfig) -> list[NgramKind]:
+    """Count each kind of n-gram that the configuration wants, words first, over training, test and hold-out rows."""
+    kinds = []
     if config.word_ngrams:
+        encoded = inputs.encoding(config.cleaning, ALL_TOKENS)
+        parts = (encoded.train, encoded.test, encoded.holdout)
         tokens = np.concatenate([part.tokens for part in parts])
         starts = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))])
-        counts.append(word_ngrams(tokens, starts, longest=config.word_ngrams))
+        kinds.append(NgramKind(find_word_ngrams(tokens, starts, longest=config.word_ngrams), tokens))
     if config.char_ngrams:
         clean = make_cleaner(config.cleaning)
-        tables = (inputs.train, inputs.test, inputs.holdout)
-        texts = [clean(text) for table in tables for text in table.texts]
-        counts.append(char_ngrams(texts, longest=config.char_ngrams))
-    return counts
+        texts = [clean(text) for table in (inputs.train, inputs.test, inputs.holdout) for text in table.texts]
+        kinds.append(NgramKind(find_char_ngrams(texts, longest=config.char_ngrams), "".join(texts)))
+    return kinds
 
 
 def _learn_tfidf(counts: csr_matrix, min_df: int) -> Weigh:
     columns = _frequent(counts, min_df)
-    tfidf = TfidfTransformer(sublinear_tf=True).fit(counts[:, columns])
-    return lambda rows: tfidf.transform(rows[:, columns])
+    return Tfidf(columns, TfidfTransformer(sublinear_tf=True).fit(counts[:, columns]).idf_)
 
 
 def _learn_log_ratio(counts: csr_matrix, column: IntArray, config: LinearConfig) -> Weigh:
@@ -147,7 +186,7 @@ def _learn_log_ratio(counts: csr_matrix, column: IntArray, config: LinearConfig)
     against = NB_SMOOTHING + np.asarray(present[column == 0].sum(axis=0)).ravel()
     ratio = np.log(for_class / for_class.sum()) - np.log(against / against.sum())
     scale = (1 - config.nb_mix) + config.nb_mix * ratio
-    return lambda rows: _binary(rows[:, columns]).multiply(scale).tocsr()
+    return LogRatio(columns, scale)
 
 
 def _frequent(counts: csr_matrix, min_df: int) -> IntArray:

@@ -1,13 +1,15 @@
 """What a model family promises to the k-fold objective."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 from textclf.arrays import BoolArray, FloatArray, IntArray
 from textclf.config import Task, TextConfig
 from textclf.errors import TextclfError
 from textclf.inputs import Inputs
+from textclf.table import Table
 
 
 class DivergedError(TextclfError):
@@ -87,10 +89,37 @@ class Fit(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The fitted models of a trial as they are without the study.
+
+    read: rows of any table as the models take them; predicts: one per model, in the order they were fitted
+    """
+
+    read: Callable[[Table], Any]
+    predicts: tuple[Predict, ...]
+
+
+class Keeper(Protocol):
+    """Keeps the fitted models of a trial in a folder of tensors, without pickle and without the study's inputs."""
+
+    def save(self, fits: Sequence[Any], *, inputs: Inputs, config: Any, folder: Path) -> dict[str, Any]:
+        """Write the models' tensors (textclf.tensors); returns what restores them, JSON values."""
+        ...
+
+    def restore(self, record: dict[str, Any], *, task: Task, config: Any, folder: Path, device: str) -> Restored:
+        """Read what ``save`` wrote; DataError where a file is missing or altered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A kind of model: its parameters, how its rows are made, how it is fitted."""
+    """A kind of model: its parameters, how its rows are made, how it is fitted.
+
+    keeper: how its fitted models are shipped; None for a family that cannot be part of a model to ship
+    """
 
     description: str
     config: type[TextConfig]
     prepare: Callable[[Inputs, Any], Prepared]
     fit: Fit
+    keeper: Keeper | None = None

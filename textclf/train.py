@@ -214,12 +214,18 @@ class RowReader:
         tokens = torch.from_numpy(self.vocabulary[rows.tokens]).to(self.device)
         return NetRows(rows, tokens, torch.from_numpy(np.array(rows.caps)).to(self.device), features)
 
+    def learns_table(self, config: NetConfig) -> bool:
+        """Whether each network learns word vectors of its own, from the table's on."""
+        return config.trainable_embeddings or not self.pretrained
+
     def build(self, network: NetworkFactory, config: NetConfig) -> nn.Module:
         """Make a freshly initialised network."""
         n_logits = 1 if self.task.kind == "binary" else self.task.n_outputs
-        learn_table = config.trainable_embeddings or not self.pretrained
         shape = NetShape(
-            table=self.table, learn_table=learn_table, n_features=self.scaler.n_features, n_logits=n_logits
+            table=self.table,
+            learn_table=self.learns_table(config),
+            n_features=self.scaler.n_features,
+            n_logits=n_logits,
         )
         with one_thread():
             return network(config, shape).to(self.device)

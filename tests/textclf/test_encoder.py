@@ -1,38 +1,19 @@
-"""The encoder family, on a tiny checkpoint made here."""
+"""The encoder family, on a tiny checkpoint made for the tests."""
 
 import dataclasses
-import string
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.builders import FILLER, MARKERS, make_inputs
+from tests.builders import make_inputs
 from textclf.config import EncoderConfig
 from textclf.crossval import OofRun, cross_validate
 from textclf.errors import ConfigError
 from textclf.metrics import get_metric
 
-transformers = pytest.importorskip("transformers")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A BERT of two thin layers with a vocabulary of whole words, saved as safetensors."""
-    import torch
-
-    folder = tmp_path_factory.mktemp("bert")
-    words = [*FILLER, *(word for group in MARKERS for word in group)]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *string.ascii_lowercase]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
-    )
-    transformers.BertModel(config).save_pretrained(folder)
-    return str(folder)
+pytest.importorskip("transformers")
 
 
 def run(checkpoint: str, **changes: Any) -> OofRun:
