@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 N_SLICES = 9
 N_CURVES = 5
+N_LEVEL = 7  # parameter names beside each other before they are slanted
 
 
 def draw_history(trials: Sequence[TrialSummary], look: Look) -> "Figure":
@@ -107,7 +108,9 @@ def draw_parallel(trials: Sequence[TrialSummary], family: str, look: Look) -> "F
         best = place < n_best
         shade, strength = (look.accent, 1.0) if best else (look.muted, 0.35)
         axes.plot(range(len(scaled)), values, color=shade, alpha=strength, linewidth=1.6 if best else 0.8)
-    axes.set_xticks(range(len(scaled)), [*names, "score"], rotation=20, ha="right", color=look.ink)
+    axes.set_xticks(range(len(scaled)), [*names, "score"], color=look.ink)
+    if len(scaled) > N_LEVEL:
+        axes.tick_params(axis="x", rotation=20)
     axes.set_yticks([])
     axes.set_ylim(-0.08, 1.08)
     axes.grid(axis="x", visible=True)
@@ -179,7 +182,7 @@ def draw_curves(trials: Sequence[TrialSummary], look: Look, *, value: str) -> "F
     axes.set(xlabel="epoch", title=value.replace("_", " "))
     axes.locator_params(axis="x", integer=True)
     if best:
-        axes.legend()
+        axes.legend(loc="lower right" if value == "valid_score" else "upper right")
     return figure
 
 

@@ -1,7 +1,8 @@
 """Figures of one trial's out-of-fold predictions: ROC, precision and recall, calibration, threshold, confusion."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -53,15 +54,24 @@ def columns_of(task: Task, labels: IntArray, proba: FloatArray) -> list[Column]:
 def draw_oof(study: StudyRecord, trial: TrialRecord, look: Look) -> "Figure":
     """Four panels of a complete trial: ROC, precision-recall, calibration, and threshold curve or confusion."""
     figure, panels = new_figure(FULL_WIDTH, 7.4, panels=(2, 2))
-    columns = columns_of(study.task, study.labels, trial.oof)
-    draw_roc(panels[0], columns, look)
-    draw_precision_recall(panels[1], columns, look)
-    draw_calibration(panels[2], columns, look)
-    if study.task.kind == "multiclass":
-        draw_confusion(panels[3], study.task, study.labels, trial.oof, look=look)
-    else:
-        draw_thresholds(panels[3], columns, look, chosen=trial.thresholds if study.task.kind == "binary" else None)
+    for axes, draw in zip(panels, oof_panels(study, trial, look).values(), strict=True):
+        draw(axes)
     return figure
+
+
+def oof_panels(study: StudyRecord, trial: TrialRecord, look: Look) -> "dict[str, Callable[[Axes], None]]":
+    """How to draw each panel of a trial's out-of-fold predictions, by name."""
+    columns = columns_of(study.task, study.labels, trial.oof)
+    panels: dict[str, Callable[[Axes], None]] = {
+        "roc": partial(draw_roc, columns=columns, look=look),
+        "precision_recall": partial(draw_precision_recall, columns=columns, look=look),
+        "calibration": partial(draw_calibration, columns=columns, look=look),
+    }
+    if study.task.kind == "multiclass":
+        decided = partial(draw_confusion, task=study.task, labels=study.labels, proba=trial.oof, look=look)
+        return {**panels, "confusion": decided}
+    chosen = trial.thresholds if study.task.kind == "binary" else None
+    return {**panels, "threshold": partial(draw_thresholds, columns=columns, look=look, chosen=chosen)}
 
 
 def draw_roc(axes: "Axes", columns: Sequence[Column], look: Look) -> None:
@@ -116,7 +126,7 @@ def draw_thresholds(
     axes.legend(loc="lower center" if len(columns) == 1 else "upper right")
 
 
-def draw_confusion(axes: "Axes", task: Task, labels: IntArray, proba: FloatArray, *, look: Look) -> None:
+def draw_confusion(axes: "Axes", *, task: Task, labels: IntArray, proba: FloatArray, look: Look) -> None:
     """Which class is taken for which: shares of the rows of each true class."""
     counts = confusion(labels, proba.argmax(axis=1), task.n_outputs)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
