@@ -4,8 +4,7 @@ import math
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -20,7 +19,7 @@ from search.spec import Progress, TrialJob
 from search.view import VIEW_NAME
 from search.worker import Hooks, TrialStopped
 from textclf.crossval import Checkpoints, FoldEvent, OofRun, cross_validate
-from textclf.determinism import environment
+from textclf.determinism import environment, limit_threads
 from textclf.families import parse_config
 from textclf.inputs import Inputs
 from textclf.metrics import get_metric
@@ -196,18 +195,3 @@ def _progress(number: int, event: FoldEvent, *, fit_number: int, score: float) -
         fit_number=fit_number,
         score=score,
     )
-
-
-@contextmanager
-def limit_threads(n_threads: int) -> Iterator[None]:
-    """Compute a with block under so many threads, in torch and in the libraries under numpy."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        with threadpool_limits(n_threads):
-            yield
-    finally:
-        torch.set_num_threads(before)

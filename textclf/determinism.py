@@ -57,6 +57,21 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@contextmanager
+def limit_threads(n_threads: int) -> Iterator[None]:
+    """Compute a with block under so many threads, in torch and in the libraries under numpy."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        with threadpool_limits(n_threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def environment(device: str) -> dict[str, str]:
     """What may move a prediction by rounding: versions, processor, device, threads, engine."""
     import torch
