@@ -14,7 +14,7 @@ from textclf.errors import DataError
 
 FASTTEXT_MAGIC = 793712314
 SUPERVISED = 3
-TEXT_BYTES = frozenset(b"0123456789+-.eE \t\r\n")
+PROBE = 4096
 
 
 def is_fasttext_model(path: Path) -> bool:
@@ -24,14 +24,30 @@ def is_fasttext_model(path: Path) -> bool:
 
 
 def is_word2vec_binary(path: Path) -> bool:
-    """Whether a header of two numbers is followed by a word and by bytes that are no text."""
+    """Whether a header of two numbers is followed by neither a line of numbers nor any other text."""
     with path.open("rb") as file:
         header = file.readline(64).split()
-        record = file.read(4096)
-    if len(header) != 2 or not all(field.isdigit() for field in header):
+        if len(header) != 2 or not all(field.isdigit() for field in header):
+            return False
+        content = file.read(PROBE + 32 * int(header[1]))
+    numbers = content.split(b"\n")[0].split()[1:]
+    if len(numbers) == int(header[1]) and all(map(_is_number, numbers)):
         return False
-    _, space, numbers = record.partition(b" ")
-    return bool(space) and not TEXT_BYTES.issuperset(numbers[: 4 * int(header[1])])
+    try:
+        text = content[:PROBE].decode()
+    except UnicodeDecodeError as error:
+        text = content[: error.start].decode()
+        if error.start < min(PROBE, len(content)) - 4:  # not just a character cut in two
+            return True
+    return any(character < " " and character not in "\t\n\v\f\r" for character in text)
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_word2vec(path: Path) -> tuple[list[str], Float32Array]:

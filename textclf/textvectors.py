@@ -11,6 +11,7 @@ import numpy as np
 from textclf.arrays import Float32Array
 from textclf.errors import DataError
 
+LARGEST = float(np.finfo(np.float32).max)
 BLOCK = 1 << 25  # bytes of text that are parsed at once: files may be larger than memory allows to hold twice
 
 
@@ -79,7 +80,8 @@ def _parse_lines(lines: Sequence[bytes], dim: int, *, first_line: int, path: Pat
     words, numbers = _split_lines(lines, dim)
     text = io.BytesIO(b"\n".join(numbers))
     try:
-        frame = pd.read_csv(text, sep=" ", header=None, dtype=np.float32, engine="c", skip_blank_lines=False)
+        with np.errstate(over="ignore"):  # a number too large becomes infinite, and is refused below
+            frame = pd.read_csv(text, sep=" ", header=None, dtype=np.float32, engine="c", skip_blank_lines=False)
         matrix: Float32Array = frame.to_numpy()
     except (ValueError, pd.errors.ParserError):
         matrix = np.full((1, 1), np.nan, dtype=np.float32)
@@ -118,6 +120,6 @@ def _bad_line(lines: Sequence[bytes], dim: int, *, first_line: int, path: Path) 
 
 def _is_finite(field: bytes) -> bool:
     try:
-        return bool(np.isfinite(np.float32(float(field))))
+        return abs(float(field)) <= LARGEST
     except ValueError:
         return False
