@@ -58,7 +58,9 @@ def fit_all(fit: Fit, evidence: Evidence) -> Fitted:
         for folds in evidence.fold_of_row
         for rows in rows_of_folds(folds)
     ]
-    return Fitted(blend=blend, thresholds=thresholds, score=mean_over_folds(scores, evidence.fold_of_row))
+    return Fitted(
+        blend=blend, thresholds=thresholds, score=float(mean_over_folds(scores, sizes_of_folds(evidence.fold_of_row)))
+    )
 
 
 def cross_fit(fit: Fit, evidence: Evidence) -> CrossFit:
@@ -80,21 +82,32 @@ def cross_fit(fit: Fit, evidence: Evidence) -> CrossFit:
                 cuts[repeat, held_out] = thresholds
             scores.append(metric.score(labels[held_out], proba[repeat, held_out], thresholds))
     return CrossFit(
-        proba=proba, cuts=cuts, score=mean_over_folds(scores, evidence.fold_of_row), fold_scores=tuple(scores)
+        proba=proba,
+        cuts=cuts,
+        score=float(mean_over_folds(scores, sizes_of_folds(evidence.fold_of_row))),
+        fold_scores=tuple(scores),
     )
 
 
 def rows_of_folds(fold_of_row: IntArray) -> list[IntArray]:
     """Row numbers of each fold of one repeat."""
-    return [np.flatnonzero(fold_of_row == fold) for fold in np.unique(fold_of_row)]
+    return [np.flatnonzero(fold_of_row == fold) for fold in np.flatnonzero(np.bincount(fold_of_row))]
 
 
-def mean_over_folds(fold_scores: Sequence[float], fold_of_row: IntArray) -> float:
+def sizes_of_folds(fold_of_row: IntArray) -> FloatArray:
+    """Rows of each fold, repeat by repeat; fold_of_row: (n_repeats, n_rows)."""
+    counts = np.concatenate([np.bincount(folds) for folds in fold_of_row])
+    return counts[counts > 0].astype(np.float64)
+
+
+def mean_over_folds(fold_scores: Sequence[float] | FloatArray, sizes: FloatArray) -> FloatArray:
     """Mean of the fold scores that are defined, weighted by the rows of their folds; NaN when none is.
 
-    fold_scores: per repeat and fold; fold_of_row: (n_repeats, n_rows)
+    fold_scores: (n_repeats * n_folds,) or (n_repeats * n_folds, n_resamples); sizes: (n_repeats * n_folds,)
     """
-    sizes = np.array([len(rows) for folds in fold_of_row for rows in rows_of_folds(folds)], dtype=np.float64)
-    scores = np.asarray(fold_scores)
+    scores = np.asarray(fold_scores, dtype=np.float64)
     known = ~np.isnan(scores)
-    return float(np.average(scores[known], weights=sizes[known])) if known.any() else float("nan")
+    weights = known * sizes.reshape(-1, *[1] * (scores.ndim - 1))
+    total = weights.sum(axis=0)
+    mean = (np.where(known, scores, 0.0) * weights).sum(axis=0) / np.where(total > 0, total, 1.0)
+    return np.where(total > 0, mean, np.nan)

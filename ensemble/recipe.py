@@ -65,9 +65,13 @@ class Recipe:
         if not 0 < self.redundant <= 1:
             raise ConfigError(f"redundant: {self.redundant} is not a correlation in (0, 1]; 1 keeps every member")
 
+    def choose(self, evidence: Evidence) -> IntArray:
+        """Places of the members to consider, best first."""
+        return choose_members(evidence, top=self.top, redundant=self.redundant)
+
     def fit(self, evidence: Evidence) -> Blend:
         """Choose members, blend them and calibrate the blend on this evidence."""
-        chosen = choose_members(evidence, top=self.top, redundant=self.redundant)
+        chosen = self.choose(evidence)
         blend = ChosenBlend(chosen, get_blend(self.method)(evidence.only(chosen)), evidence.n_members)
         return blend if self.calibrate == "none" else calibrated(blend, evidence, name=self.calibrate)
 

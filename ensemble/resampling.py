@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from ensemble.confusion import SCORES_OF_CONFUSION
-from ensemble.crossfit import CrossFit, mean_over_folds, rows_of_folds
+from ensemble.crossfit import CrossFit, mean_over_folds, rows_of_folds, sizes_of_folds
 from textclf.arrays import FloatArray, IntArray
 from textclf.measures import losses_of_rows, mean_of_defined
 from textclf.metrics import Metric
@@ -48,11 +48,8 @@ def score_folds(metric: Metric, labels: IntArray, judged: CrossFit, *, fold_of_r
             cuts = None if judged.cuts is None else judged.cuts[repeat, rows]
             parts.append((rows, score_counts(metric, labels[rows], judged.proba[repeat, rows], cuts)))
 
-    def score(counts: FloatArray) -> FloatArray:
-        by_fold = np.stack([score_part(counts[:, rows]) for rows, score_part in parts])
-        return np.array([mean_over_folds(list(scores), fold_of_row) for scores in by_fold.T])
-
-    return score
+    sizes = sizes_of_folds(fold_of_row)
+    return lambda counts: mean_over_folds(np.stack([score(counts[:, rows]) for rows, score in parts]), sizes)
 
 
 def interval(scores: FloatArray) -> tuple[float, float]:

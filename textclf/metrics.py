@@ -219,7 +219,7 @@ def score_oof(metric: Metric, labels: IntArray, proba: FloatArray, fold_of_row: 
     for folds in np.atleast_2d(fold_of_row):
         cuts = None if thresholds is None else cross_fitted_thresholds(metric, labels, proba, fold_of_row=folds)
         scores.append(metric.score(labels, proba, cuts))
-        for fold in np.unique(folds):
+        for fold in np.flatnonzero(np.bincount(folds)):
             held_out = folds == fold
             fold_scores.append(
                 metric.score(labels[held_out], proba[held_out], None if cuts is None else cuts[held_out])
@@ -241,7 +241,7 @@ def cross_fitted_thresholds(
     """
     n_columns = 1 if labels.ndim == 1 else labels.shape[1]
     cuts = np.full((len(labels), n_columns), PLAIN_THRESHOLD)
-    for fold in np.unique(fold_of_row):
+    for fold in np.flatnonzero(np.bincount(fold_of_row)):
         held_out = fold_of_row == fold
         found = metric.best_thresholds(labels[~held_out], proba[~held_out])
         if found is not None:

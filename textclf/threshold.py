@@ -16,7 +16,10 @@ EQUAL = 1e-12  # scores nearer than this differ by rounding only
 
 
 class CountScore(Protocol):
-    """A score of decisions told by four counts, each a number or an array: higher is better, NaN where undefined."""
+    """A score of decisions told by four counts, each a number or an array: higher is better, NaN where undefined.
+
+    It must not fall when one more positive row is called positive, nor rise when one more negative row is.
+    """
 
     def __call__(
         self, true_positive: FloatArray, predicted: FloatArray, *, positive: float, n_rows: float

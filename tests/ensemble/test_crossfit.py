@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from ensemble.blend import BLENDS, get_blend
-from ensemble.crossfit import cross_fit, fit_all, mean_over_folds
+from ensemble.crossfit import cross_fit, fit_all, mean_over_folds, sizes_of_folds
 from ensemble.mixtures import Evidence, WeightedMean
 from ensemble.recipe import Recipe
 from tests.ensemble.pools import BINARY, TASKS, THREE, evidence
@@ -108,7 +108,7 @@ def test_repeats_are_judged_each_by_its_own_folds() -> None:
 
 def test_the_mean_over_folds_counts_rows_and_skips_the_undefined() -> None:
     """Folds of 3, 1 and 2 rows with scores 1, 0 and NaN average to 3/4."""
-    assert mean_over_folds([1.0, 0.0, np.nan], np.array([[0, 0, 0, 1, 2, 2]])) == 0.75
+    assert mean_over_folds([1.0, 0.0, np.nan], sizes_of_folds(np.array([[0, 0, 0, 1, 2, 2]]))) == 0.75
 
 
 def test_choosing_the_best_of_many_is_judged_too() -> None:

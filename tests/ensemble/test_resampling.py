@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ensemble.blend import get_blend
-from ensemble.crossfit import CrossFit, cross_fit, mean_over_folds
+from ensemble.crossfit import CrossFit, cross_fit, mean_over_folds, sizes_of_folds
 from ensemble.resampling import bootstrap, draw_counts, interval, score_folds, strata_of
 from tests.ensemble.pools import BINARY, TASKS, evidence
 from textclf.metrics import METRICS, get_metric
@@ -26,7 +26,7 @@ def test_counted_scores_are_those_of_repeated_rows(name: str, kind: str) -> None
             rows = np.repeat(np.arange(120), np.where(known.fold_of_row[0] == fold, one, 0))
             cuts = None if judged.cuts is None else judged.cuts[0, rows]
             fold_scores.append(known.metric.score(known.labels[rows], judged.proba[0, rows], cuts))
-        expected.append(mean_over_folds(fold_scores, known.fold_of_row))
+        expected.append(float(mean_over_folds(fold_scores, sizes_of_folds(known.fold_of_row))))
 
     found = score_folds(known.metric, known.labels, judged, fold_of_row=known.fold_of_row)(counts)
 

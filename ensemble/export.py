@@ -1,0 +1,158 @@
+"""``python -m ensemble.export``: blend a study's trials, say what the blend is worth, write the submission."""
+
+import contextlib
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from ensemble.blend import BLENDS
+from ensemble.calibration import CALIBRATIONS
+from textclf.errors import RunError, TextclfError
+
+if TYPE_CHECKING:
+    from ensemble.study import BlendResult
+
+TRACKING_FILE, ARTIFACTS_FOLDER, SUBMISSION_FILE = "mlflow.db", "artifacts", "submission.csv"
+FAILED = 2
+
+click.rich_click.OPTION_GROUPS = {
+    "*": [
+        {"name": "The study", "options": ["--output", "--storage", "--study-name", "--exclude"]},
+        {"name": "The blend", "options": ["--method", "--top", "--redundant", "--calibrate", "--metric", "--seed"]},
+        {"name": "The submission", "options": ["--sample-submission", "--submission", "--values"]},
+        {"name": "The record", "options": ["--holdout", "--tracking-uri", "--no-mlflow", "--json", "--help"]},
+    ]
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="The study's folder; holds study.db.")
+@click.option("--storage", metavar="URL", help="The study's database, where it is elsewhere.")
+@click.option(
+    "--study-name", multiple=True, metavar="NAME", help="Which study; repeat it to blend studies on the same rows."
+)
+@click.option("--exclude", type=int, multiple=True, metavar="N", help="Trial to leave out; may be repeated.")
+@click.option("--method", default="greedy", metavar="NAME", help=f"How to blend: {', '.join(BLENDS)}.")
+@click.option("--top", type=int, default=10, metavar="K", help="Members considered, the best ones.")
+@click.option(
+    "--redundant",
+    type=float,
+    default=0.999,
+    metavar="R",
+    help="Pass over a member that correlates more than this with a better one.",
+)
+@click.option(
+    "--calibrate", default="none", metavar="NAME", help=f"Calibrate the blend: {', '.join(['none', *CALIBRATIONS])}."
+)
+@click.option("--metric", metavar="NAME", help="Blend for another metric than the study's.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Seed of bagging, CMA-ES and resampling.")
+@click.option(
+    "--sample-submission", type=click.Path(path_type=Path), metavar="CSV", help="File whose form the submission takes."
+)
+@click.option(
+    "--submission",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help=f"Where to write it.  [default: {SUBMISSION_FILE} in the study's folder]",
+)
+@click.option("--values", default="auto", metavar="KIND", help="What its cells hold: auto, labels or probabilities.")
+@click.option("--holdout", is_flag=True, help="Score the blend, once, on the rows the study set apart.")
+@click.option("--tracking-uri", metavar="URI", help="MLflow's store.  [default: mlflow.db in the study's folder]")
+@click.option("--no-mlflow", is_flag=True, help="Keep no MLflow record.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def main(**options: Any) -> None:
+    """Blend the finished trials of a study into one submission.
+
+    Prints the best single member, the plain mean and the blend, each with its honest (cross-fitted) score, and writes
+    the submission with a JSON file beside it that says how it was made.
+    """
+    try:
+        export(**options)
+    except TextclfError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+
+
+def export(
+    *, tracking_uri: str | None, no_mlflow: bool, as_json: bool, submission: Path | None, **options: Any
+) -> None:
+    """Blend, write, record and print; whatever can be refused is refused before anything is written."""
+    from ensemble.files import check_writable
+    from ensemble.place import storage_url
+    from ensemble.study import blend_study, write_result
+
+    output: Path | None = options["output"]
+    storage_url(output, storage=options["storage"])
+    target = submission or (output or Path()) / SUBMISSION_FILE
+    check_writable(target)
+    uri = None if no_mlflow else tracking_uri or default_tracking_uri(output)
+    client = None if uri is None else open_client(uri)
+    result = write_result(blend_study(**options, command=command_line()), target)
+    run_id = None if client is None else record(client, result, output)
+    show(result, uri=uri, run_id=run_id, as_json=as_json)
+
+
+def default_tracking_uri(output: Path | None) -> str | None:
+    """The MLflow database that the search left in the study's folder, None where it left none."""
+    if output is None or not (output / TRACKING_FILE).is_file():
+        return None
+    return f"sqlite:///{output / TRACKING_FILE}"
+
+
+def open_client(uri: str) -> Any:
+    """Connect to MLflow."""
+    from ensemble.tracking import connect
+
+    return connect(uri)
+
+
+def record(client: Any, result: "BlendResult", output: Path | None) -> str:
+    """Log the blend to MLflow; returns the run's id."""
+    from ensemble.tracking import log_blend
+
+    try:
+        return log_blend(client, result, artifacts=None if output is None else output / ARTIFACTS_FOLDER)
+    except Exception as error:  # MLflow raises whatever its store raises
+        line = (str(error).splitlines() or [repr(error)])[0]
+        raise RunError(f"{result.submission} is written, but MLflow does not record it ({line})") from error
+
+
+def show(result: "BlendResult", *, uri: str | None, run_id: str | None, as_json: bool) -> None:
+    """Print the result as tables, or as JSON and nothing else."""
+    import json
+
+    from rich.console import Console
+
+    from ensemble.provenance import provenance_path
+    from ensemble.report import print_report
+
+    assert result.submission is not None
+    if as_json:
+        described = json.loads(provenance_path(result.submission).read_text(encoding="utf-8"))
+        click.echo(json.dumps(described | {"mlflow_run": run_id}, indent=2))
+        return
+    console = Console(highlight=False)
+    print_report(console, result)
+    if run_id is not None:
+        console.print(f"MLflow run {run_id}; look at it with: mlflow ui --backend-store-uri {uri}", soft_wrap=True)
+
+
+def command_line() -> str:
+    """The command as typed, with a database's password hidden."""
+    import sqlalchemy as sa
+
+    words = []
+    for word in sys.argv[1:]:
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if "://" in value:
+            with contextlib.suppress(sa.exc.ArgumentError, ValueError):  # not every address is a database's
+                value = sa.engine.make_url(value).render_as_string(hide_password=True)
+        words.append(f"{option}{equals}{value}")
+    return shlex.join(["python", "-m", "ensemble.export", *words])
+
+
+if __name__ == "__main__":
+    main()

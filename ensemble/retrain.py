@@ -1,0 +1,117 @@
+"""Fit a trial's models again, bit for bit, and prove that they are the ones that were stored."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textclf.arrays import FloatArray, array_digest
+from textclf.config import TextConfig
+from textclf.crossval import cross_validate
+from textclf.determinism import environment, limit_threads
+from textclf.errors import ConfigError, RunError
+from textclf.families import parse_config
+from textclf.inputs import Inputs, load_inputs
+from textclf.metrics import get_metric
+from textclf.protocols import Fitted
+from textclf.store import StudyRecord, TrialRecord
+
+INPUTS_FOLDER = "inputs"
+EQUAL = 1e-6  # probabilities nearer than this differ by rounding only
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrained:
+    """The fitted models of a trial, repeat by repeat and fold by fold.
+
+    difference: largest distance of an OOF or test probability from the stored one; warning: why it is not zero
+    """
+
+    config: TextConfig
+    fits: tuple[Fitted, ...]
+    difference: float
+    warning: str = ""
+
+
+def find_inputs(output: Path, study: StudyRecord) -> Inputs:
+    """The inputs that a study kept in its folder.
+
+    Raises ConfigError where they are not there, RunError where they are not those of the study.
+    """
+    folder = output / INPUTS_FOLDER / str(study.settings.get("inputs", ""))
+    if not folder.is_dir():
+        raise ConfigError(
+            f"--model: {folder} is missing, and members are fitted again from the study's inputs; name the folder that "
+            "python -m search.run wrote with --output"
+        )
+    inputs = load_inputs(folder)
+    for what, there, wanted in (
+        ("data", inputs.data_digest, study.data_digest),
+        ("folds", inputs.folds.digest, study.fold_digest),
+    ):
+        if there != wanted:
+            raise RunError(
+                f"{folder}: its {what} are not those of study {study.name!r} (digests {there[:12]} and {wanted[:12]}); "
+                "name the study's own folder"
+            )
+    return inputs
+
+
+def retrain(trial: TrialRecord, study: StudyRecord, inputs: Inputs) -> Retrained:
+    """Cross-validate a trial again, under its own seed, device and threads, and keep the models.
+
+    Raises RunError where the probabilities are further than 1e-6 from the stored ones: on another kind of machine or
+    with other versions a training may take another path, and its models would not be the ones that were judged.
+    """
+    device = str(study.settings.get("device", "cpu"))
+    config = parse_config(trial.params, source=f"trial {trial.number}")
+    fits: list[Fitted] = []
+    with limit_threads(int(study.settings.get("threads", 1))), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the search told of what there was to tell
+        run = cross_validate(
+            inputs,
+            config,
+            metric=get_metric(study.metric, study.task),
+            seed=trial.seed,
+            device=device,
+            on_fitted=fits.append,
+        )
+        here = environment(device)
+    difference = farthest((run.oof, trial.oof), (run.test_proba, trial.test_proba))
+    told = ""
+    if array_digest(run.test_proba) != trial.digests["test_proba"] or difference > 0:
+        told = differences(trial.environment, here)
+        if not difference <= EQUAL:
+            raise RunError(
+                f"trial {trial.number} of study {study.name!r}: fitted again, its probabilities differ by up to "
+                f"{difference:.1e} from the stored ones ({told}); export on a machine like the study's, or leave the "
+                "trial out with --exclude"
+            )
+        told = f"trial {trial.number} of study {study.name!r}: fitted again to within {difference:.0e}, not bit for bit ({told})"
+    return Retrained(config=config, fits=tuple(fits), difference=difference, warning=told)
+
+
+def farthest(*pairs: tuple[FloatArray, FloatArray]) -> float:
+    """Largest distance between two arrays of a pair, over all pairs; infinite where shapes differ."""
+    if any(left.shape != right.shape for left, right in pairs):
+        return float("inf")
+    return max(float(np.abs(left - right).max(initial=0.0)) for left, right in pairs)
+
+
+def differences(recorded: Any, here: dict[str, str]) -> str:
+    """What the record of a trial says of its machine, where this one differs.
+
+    >>> differences({"torch": "2.13.0", "threads": "1"}, {"torch": "2.14.1", "threads": "1"})
+    'torch 2.13.0 then, 2.14.1 here'
+    """
+    changed = [name for name in here if recorded.get(name, "unknown") != here[name]]
+    told = [f"{name} {recorded.get(name, 'unknown')} then, {here[name]} here" for name in changed]
+    return "; ".join(told) or "versions, processor and threads are the recorded ones"
+
+
+def all_equal(retrained: Sequence[Retrained]) -> bool:
+    """Whether every trial came out bit for bit."""
+    return all(one.difference == 0 for one in retrained)
