@@ -11,7 +11,7 @@ from textclf.config import Columns
 from textclf.coverage import Coverage, count_words, measure_coverage
 from textclf.duplicates import DuplicateReport, DuplicateRule, duplicate_groups, report_duplicates
 from textclf.embeddings import load_vectors
-from textclf.errors import ConfigError
+from textclf.errors import ConfigError, DataError
 from textclf.folds import FoldPlan, plan_folds, read_folds_file
 from textclf.inputs import Inputs
 from textclf.table import DuplicateIds, EmptyTexts, TableReport, TrainTable, compare_tables, read_test, read_train
@@ -130,9 +130,12 @@ def _deal(
     kept = np.ones(len(table), dtype=bool)
     if request.holdout:
         n_parts = round(1 / request.holdout)
-        parts = plan_folds(
-            labels, task, n_folds=n_parts, seed=request.seed, groups=table.groups, duplicate_groups=duplicates
-        )
+        try:
+            parts = plan_folds(
+                labels, task, n_folds=n_parts, seed=request.seed, groups=table.groups, duplicate_groups=duplicates
+            )
+        except DataError as error:
+            raise DataError(f"--holdout {request.holdout}: one row in {n_parts} cannot be set apart: {error}") from None
         kept = parts.fold_of_row[0] != 0
     if request.file is not None:
         return kept, read_folds_file(request.file, table.row_ids, id_column=id_column).rows(kept)

@@ -1,6 +1,7 @@
 """Features beside the tokens: numbers drawn from the raw text and the user's own columns, scaled inside the fold."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from textclf.encode import Encoded
 
 LARGEST_DEVIATION = 10.0  # standard deviations; a far outlier must not drown the text
+MOST_LEVELS = 256  # a column with more would fill memory with rare levels that teach nothing
 SLICE = 4096  # rows whose characters are in memory at once
 COUNTED = ("!", "?", ",", ".", "\"'", "\n")
 
@@ -108,7 +110,8 @@ class FeatureScaler:
 
     mean, scale: (n_meta + n_numeric,) float64; scale is 0 where the training rows do not vary.
     has_missing: (n_numeric,) bool, True where a training row lacks the value, which earns a 0/1 flag column.
-    levels: per categorical column the levels of the training rows, sorted, "" (missing) among them if it occurs.
+    levels: per categorical column the MOST_LEVELS most frequent levels of the training rows, sorted, "" (missing) among
+        them if it occurs.
     """
 
     mean: FloatArray
@@ -126,7 +129,7 @@ class FeatureScaler:
         deviation = np.where(missing, 0.0, continuous - mean)
         scale = np.sqrt((deviation**2).sum(axis=0) / n_present)
         scale[scale <= 1e-12 * np.maximum(np.abs(mean), 1.0)] = 0.0
-        levels = tuple(tuple(sorted(set(column))) for column in rows.categorical.T.tolist())
+        levels = tuple(_frequent_levels(column) for column in rows.categorical.T.tolist())
         has_missing = np.asarray(missing[:, rows.meta.shape[1] :].any(axis=0))
         return cls(mean=mean, scale=scale, has_missing=has_missing, levels=levels)
 
@@ -157,7 +160,7 @@ class FeatureScaler:
     def transform(self, rows: "Encoded") -> Float32Array:
         """Scale rows: meta and numeric columns, missing flags, one column per category level.
 
-        A missing number becomes the training mean (0 after scaling); an unseen category is zeros.
+        A missing number becomes the training mean (0 after scaling); an unseen or rare category is zeros.
         returns: (n_rows, n_features) float32, meta and numeric columns within 10 deviations.
         """
         continuous = np.hstack([rows.meta, rows.numeric])
@@ -168,3 +171,9 @@ class FeatureScaler:
         for column, levels in enumerate(self.levels):
             blocks.append(rows.categorical[:, column, None] == np.array(levels, dtype=object))
         return np.hstack([block.astype(np.float32) for block in blocks])
+
+
+def _frequent_levels(cells: Sequence[str]) -> tuple[str, ...]:
+    """The most frequent levels, ties alphabetically, sorted."""
+    counts = Counter(cells)
+    return tuple(sorted(sorted(counts, key=lambda level: (-counts[level], level))[:MOST_LEVELS]))

@@ -140,11 +140,11 @@ def _check_classes(labels: IntArray, task: Task, *, n_folds: int) -> None:
         counts = np.bincount(labels, minlength=task.n_outputs)
     rare = int(counts.argmin())
     if counts[rare] < n_folds:
-        what = "label" if task.kind == "multilabel" else "class"
-        raise DataError(
-            f"{what} {task.class_names[rare]!r} has {counts[rare]} rows but n_folds={n_folds}; lower n_folds, merge "
-            f"the {what} with another or add rows of it"
-        )
+        name = task.class_names[rare]
+        what = f"class {name!r} has {counts[rare]} rows"
+        if task.kind == "multilabel":
+            what = f"label {name!r} is {int(labels[:, rare].mean() < 0.5)} in {counts[rare]} rows"
+        raise DataError(f"{what} but n_folds={n_folds}; lower n_folds, merge it with another or add such rows")
 
 
 def _check_groups(labels: IntArray, group_of_row: IntArray, task: Task, *, n_folds: int) -> None:

@@ -173,3 +173,5 @@ def test_wrong_requests_are_refused(files: Path) -> None:
         build_inputs(files / "tran.csv", files / "test.csv", COLUMNS)
     with pytest.raises(DataError, match="class '0' has 30 rows but n_folds=31"):
         build(files, folds=FoldRequest(n_folds=31, duplicates="ignore"))
+    with pytest.raises(DataError, match=r"--holdout 0\.03: one row in 33 cannot be set apart: class '0' has 30 rows"):
+        build(files, folds=FoldRequest(holdout=0.03))

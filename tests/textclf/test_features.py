@@ -149,6 +149,17 @@ def test_held_out_rows_teach_nothing() -> None:
         np.testing.assert_array_equal(scaler.transform(both.rows(np.array([row]))), together[row : row + 1])
 
 
+def test_only_frequent_levels_have_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of equally frequent ones the alphabetically first; the others are zeros."""
+    monkeypatch.setattr("textclf.features.MOST_LEVELS", 2)
+    rows = rows_of(np.zeros((5, 0)), [["d"], ["c"], ["d"], ["b"], ["a"]])
+
+    scaler = FeatureScaler.fit(rows)
+
+    assert scaler.levels == (("a", "d"),)
+    assert scaler.transform(rows)[:, 2:].tolist() == [[0, 1], [0, 0], [0, 1], [0, 0], [1, 0]]
+
+
 def test_rows_without_columns_are_meta_features_alone() -> None:
     """Nothing else is needed; no rows give no rows."""
     rows = rows_of(np.zeros((3, 0)), [[], [], []])

@@ -118,12 +118,12 @@ def test_multilabel_folds_balance_each_label() -> None:
 
 def test_a_class_rarer_than_the_folds_is_refused_by_name_and_count() -> None:
     """For classes and for labels; a label may also be too common."""
-    with pytest.raises(DataError, match="class 'c' has 2 rows but n_folds=3; lower n_folds, merge"):
+    with pytest.raises(DataError, match="class 'c' has 2 rows but n_folds=3; lower n_folds, merge it"):
         plan_folds(np.repeat([0, 1, 2], [9, 9, 2]), THREE, n_folds=3, seed=0)
     labels = np.zeros((20, 3), dtype=np.int64)
     labels[::2], labels[:2, 1] = 1, 0
     labels[:, 2] = [1] * 18 + [0] * 2
-    with pytest.raises(DataError, match="label 'z' has 2 rows"):
+    with pytest.raises(DataError, match="label 'z' is 0 in 2 rows but n_folds=3"):
         plan_folds(labels, LABELS3, n_folds=3, seed=0)
 
 

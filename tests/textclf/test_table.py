@@ -192,3 +192,32 @@ def test_real_files_are_read_as_pandas_reads_them(shared_data: Path, name: str, 
     assert list(table.texts) == frame[columns.text].tolist()
     assert table.categorical.tolist() == frame[list(columns.categorical)].to_numpy(dtype=object).tolist()
     assert (table.numeric == frame[list(columns.numeric)].astype(float).to_numpy()).all()
+
+
+JIGSAW = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
+REAL = [  # folder/file, text, targets, rows and positive shares (or number of classes) as their README counts them
+    ("quora/train.csv", "question_text", ("target",), 40_000, [0.062]),
+    ("jigsaw/train.csv", "comment_text", JIGSAW, 32_000, [0.096, 0.010, 0.054, 0.003, 0.050, 0.009]),
+    ("spooky/train.csv", "text", ("author",), 15_000, 3),
+    ("airline/train.csv", "text", ("airline_sentiment",), 11_000, 3),
+    ("sst2/train.csv", "text", ("label",), 6920, [0.5]),
+    ("sst2/dev.csv", "text", ("label",), 872, [0.5]),
+    ("trec/train.csv", "text", ("label",), 5452, 6),
+    ("ag_news/train10k.csv", "text", ("label_name",), 10_429, 4),
+    ("sms_spam/sms_spam.csv", "text", ("label",), 5574, [0.134]),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "targets", "n_rows", "shares"), REAL)
+def test_real_data_sets_hold_what_their_readme_says(
+    shared_data: Path, *, name: str, text: str, targets: tuple[str, ...], n_rows: int, shares: list[float] | int
+) -> None:
+    """Rows, classes and shares of positive rows."""
+    train = read_train(shared_data / name, Columns(text=text, targets=targets))
+
+    assert len(train.table) == len(train.labels) == n_rows
+    if isinstance(shares, int):
+        assert train.task.n_outputs == shares
+    else:
+        tolerance = 0.03 if shares == [0.5] else 0.0011
+        np.testing.assert_allclose(train.labels.reshape(n_rows, -1).mean(axis=0), shares, atol=tolerance)
