@@ -1,7 +1,7 @@
 """Features beside the tokens: numbers drawn from the raw text and the user's own columns, scaled inside the fold."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
