@@ -7,7 +7,7 @@ and are brought up to date at the next start where a crash came between.
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -37,6 +37,9 @@ SECONDS_PER_TICK = 0.1
 
 class Listener(Protocol):
     """Hears how a study goes; a progress display, for example."""
+
+    def recovered(self, trials: Sequence[TrialSummary]) -> None:
+        """Results of earlier runs are there; once, before any trial."""
 
     def submitted(self, spec: TrialSpec) -> None:
         """A trial was given to a worker."""
@@ -157,6 +160,7 @@ class Coordinator:
                 self._waiting.append(self._job(job_spec))
         self._n_told = next((trial.number for trial in asked if trial.number not in stored), len(asked))
         if asked:
+            self.listener.recovered(list(stored.values()))
             again = f", {len(self._waiting)} run again" if self._waiting else ""
             self.listener.said(f"continuing the study: {len(stored)} trials are there{again}")
 
@@ -303,5 +307,6 @@ class Coordinator:
 
 def _slim(result: TrialSummary) -> TrialSummary:
     """What the coordinator keeps in memory of every trial."""
-    kept = ("study", "number", "outcome", "params", "seed", "score", "reports", "reason", "attributes", "seconds")
+    dropped = ("curves", "digests", "environment", "notes")
+    kept = [field.name for field in dataclasses.fields(TrialSummary) if field.name not in dropped]
     return TrialSummary(**{name: getattr(result, name) for name in kept})

@@ -1,0 +1,244 @@
+"""Start a study, or go on with it: what the command line and the Python API have in common."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from search.coordinator import Budget, Coordinator, Listener
+from search.executors import DaskExecutor, InlineExecutor, OnProgress, ProcessExecutor, TrialExecutor
+from search.interruption import Interruption
+from search.lease import hold_lease
+from search.mirror import OptunaMirror
+from search.options import StudyOptions
+from search.patience import Patience, is_away
+from search.prepare import PreparedStudy, prepare_study
+from search.quiet import quiet_optuna
+from search.spec import Progress
+from search.studytrial import InputsFolder, run_study_trial
+from search.tracking import Tracking
+from search.worker import worker_environment
+from textclf.determinism import available_device
+from textclf.errors import ConfigError, RunError
+from textclf.inputs import load_inputs, save_inputs
+from textclf.store import PredictionStore, StudyRecord, TrialSummary, open_store
+
+
+class Display(Listener, Protocol):
+    """Shows a study to a person or a program."""
+
+    def prepared(self, study: PreparedStudy, *, n_jobs: int) -> None:
+        """The data is read and checked."""
+
+    def progressed(self, progress: Progress) -> None:
+        """A running trial has done an epoch; called from other threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where trials run: n_jobs at one time, each with its threads, on "cpu" or on GPUs by number."""
+
+    device: str
+    n_jobs: int
+    threads: int
+    gpus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOutcome:
+    """How a run ended. experiment_id: MLflow's, empty where it failed."""
+
+    study: PreparedStudy
+    record: StudyRecord
+    trials: Sequence[TrialSummary]
+    interrupted: bool
+    experiment_id: str
+    inputs_folder: Path
+
+
+def plan_machine(options: StudyOptions, recorded: Mapping[str, Any] | None) -> Machine:
+    """Decide device, jobs and threads; a study that is there already keeps its threads and its kind of device."""
+    wanted = options.device
+    if recorded is not None and wanted == "auto":
+        wanted = str(recorded["device"])
+    device = available_device(wanted)
+    kind = device.split(":", maxsplit=1)[0]
+    if kind not in ("cpu", "cuda"):
+        raise ConfigError(f"--device: {options.device!r} is not auto, cpu or cuda")
+    gpus = _visible_gpus(device) if kind == "cuda" else ()
+    if kind == "cuda" and not gpus:
+        raise ConfigError(f"--device: {options.device} was asked for, but torch sees no GPU; use --device cpu")
+    n_jobs = options.n_jobs or max(1, len(gpus) * options.workers_per_gpu)
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = options.threads or (int(recorded["threads"]) if recorded else max(1, n_cores // n_jobs))
+    return Machine(device=kind, n_jobs=n_jobs, threads=threads, gpus=gpus)
+
+
+def recorded_settings(options: StudyOptions) -> Mapping[str, Any] | None:
+    """The settings of the study where it is there already; nothing is written."""
+    url = options.storage_url
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+        return None
+    store = PredictionStore(url)
+    try:
+        names = store.study_names()
+        return store.read_study(options.study_name).settings if options.study_name in names else None
+    except sa.exc.DBAPIError as error:
+        raise RunError(
+            f"--storage: {_shown(store)} cannot be read ({_first_line(error)}); check it and try again"
+        ) from None
+    finally:
+        store.close()
+
+
+def check_study(options: StudyOptions, preset_space: Mapping[str, Any]) -> tuple[PreparedStudy, Machine]:
+    """Read and check everything a study needs; nothing is written but parsed embedding files to the user's cache."""
+    machine = plan_machine(options, recorded_settings(options))
+    prepared = prepare_study(
+        options, preset_space=preset_space, threads=machine.threads, device=machine.device, vector_cache=vector_cache()
+    )
+    return prepared, machine
+
+
+def run_prepared(
+    prepared: PreparedStudy, machine: Machine, display: Display, *, tell_interruption: Callable[[str], None]
+) -> StudyOutcome:
+    """Run a checked study to its budget, or until it is interrupted.
+
+    Raises RunError where another run holds it, it is a study on other data, or its databases are away too long.
+    """
+    options, record = prepared.options, prepared.record
+    make_folder(options.output)
+    with ExitStack() as stack:
+        store = stack.enter_context(_open(options.storage_url))
+        lease = stack.enter_context(hold_lease(store.engine, record.name))
+        store.write_study(record)
+        folder = save_inputs(prepared.inputs, options.output / "inputs" / prepared.inputs.key)
+        display.prepared(prepared, n_jobs=machine.n_jobs)
+        interruption = stack.enter_context(Interruption(tell=tell_interruption))
+        patience = Patience(tell=display.said, should_stop=lambda: interruption.requested)
+        with quiet_optuna():
+            mirror = patience(lambda: OptunaMirror(options.storage_url, record.name))
+        stack.callback(mirror.close)
+        tracking = Tracking(
+            options.tracking_url,
+            store,
+            record,
+            artifacts=options.output / "artifacts" if options.tracking_uri is None else None,
+            warn=display.said,
+        )
+        tracking.begin({"train": str(options.train), "test": str(options.test)})
+        coordinator = Coordinator(
+            study=record,
+            rules=prepared.rules,
+            suggest=prepared.suggest,
+            run_trial=partial(run_study_trial, storage_url=_checkpoint_url(options)),
+            store=store,
+            mirror=mirror,
+            executor=make_executor(options, machine, folder, on_progress=display.progressed),
+            listener=display,
+            patience=patience,
+            interruption=interruption,
+            lease=lease,
+            record=tracking.record,
+        )
+        with _closing(tracking, lambda: interruption.requested, prepared.inputs.train.texts):
+            coordinator.run(Budget(n_trials=options.n_trials, timeout=options.timeout, retries=options.retries))
+        return StudyOutcome(
+            study=prepared,
+            record=record,
+            trials=patience(lambda: store.trials(record.name)),
+            interrupted=interruption.requested,
+            experiment_id=tracking.experiment_id,
+            inputs_folder=folder,
+        )
+
+
+def make_executor(options: StudyOptions, machine: Machine, folder: Path, *, on_progress: OnProgress) -> TrialExecutor:
+    """The executor that the options name; "auto" runs one job in this process and more in processes."""
+    if options.executor == "dask":
+        return DaskExecutor(load_inputs(folder), address=str(options.dask_address))
+    if options.executor == "inline" or (options.executor == "auto" and machine.n_jobs == 1):
+        return InlineExecutor(load_inputs(folder), on_progress=on_progress)
+    environments = [
+        worker_environment(
+            threads=machine.threads, gpu=machine.gpus[slot % len(machine.gpus)] if machine.gpus else None
+        )
+        for slot in range(machine.n_jobs)
+    ]
+    return ProcessExecutor(InputsFolder(folder), environments=environments, on_progress=on_progress)
+
+
+def vector_cache() -> Path:
+    """Where parsed embedding files are kept for the next study of this user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "textclf"
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder; ConfigError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"--output: {folder} cannot be written ({error.strerror}); choose another folder") from None
+
+
+@contextmanager
+def _open(url: str) -> Iterator[PredictionStore]:
+    try:
+        with open_store(url) as store:
+            yield store
+    except sa.exc.DBAPIError as error:
+        if not is_away(error):
+            raise
+        raise RunError(
+            f"--storage: the database cannot be used ({_first_line(error)}); check it and run again"
+        ) from error
+
+
+@contextmanager
+def _closing(tracking: Tracking, interrupted: Callable[[], bool], texts: Sequence[str]) -> Iterator[None]:
+    """Close MLflow's parent run in the state that the study ended in."""
+    status = "FAILED"
+    try:
+        yield
+        status = "KILLED" if interrupted() else "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        tracking.end(status, texts=texts)
+
+
+def _checkpoint_url(options: StudyOptions) -> str | None:
+    """Workers of a cluster may not reach a file of this machine."""
+    local = options.executor != "dask" or not options.storage_url.startswith("sqlite")
+    return options.storage_url if local else None
+
+
+def _visible_gpus(device: str) -> tuple[int, ...]:
+    """Numbers of the GPUs that workers are pinned to, as CUDA_VISIBLE_DEVICES counts them."""
+    import torch
+
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    numbers = [int(part) for part in listed.split(",") if part.strip().isdigit()] or list(
+        range(torch.cuda.device_count())
+    )
+    numbers = numbers[: torch.cuda.device_count()]
+    _, _, chosen = device.partition(":")
+    return (numbers[int(chosen)],) if chosen.isdigit() and int(chosen) < len(numbers) else tuple(numbers)
+
+
+def _shown(store: PredictionStore) -> str:
+    return store.engine.url.render_as_string(hide_password=True)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.__cause__ or error).splitlines()[0]
