@@ -6,7 +6,7 @@ Nothing here imports torch, so that a worker process starts in a second.
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -117,6 +117,11 @@ class Ears:
     lines: list[str] = field(default_factory=list)
     submitted_numbers: list[int] = field(default_factory=list)
     records: list[TrialRecord] = field(default_factory=list)
+    n_recovered: int = 0
+
+    def recovered(self, trials: Sequence[TrialSummary]) -> None:
+        """Remember how many there were."""
+        self.n_recovered = len(trials)
 
     def submitted(self, spec: TrialSpec) -> None:
         """Remember the number."""
