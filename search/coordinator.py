@@ -9,22 +9,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
-
-from optuna.trial import FrozenTrial
 
 from search.executors import TrialExecutor
 from search.incumbents import Incumbents
 from search.interruption import Interruption
+from search.jobs import Jobs, SearchRules
 from search.lease import Lease
 from search.mirror import OptunaMirror
 from search.patience import Patience
-from search.pruning import PrunerChoice
 from search.quiet import quiet_optuna
-from search.sampler import SamplerChoice
 from search.spec import TrialJob, TrialSpec
-from search.view import CONFIG, FrozenView, Suggest
+from search.view import FrozenView, Suggest
 from search.worker import Runner, TrialStopped
 from textclf.errors import RunError
 from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
@@ -52,23 +49,6 @@ class Listener(Protocol):
 
     def ticked(self) -> None:
         """Time has passed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchRules:
-    """What decides which trials a study has, beside its data and its space.
-
-    lag: trial n sees the results of trials 0 .. n - lag, so that lag trials can run at one time
-    first_trials: values of the first trials, by their names in Optuna; the sampler fills in what they leave out
-    """
-
-    seed: int
-    lag: int = 4
-    sampler: SamplerChoice = field(default_factory=lambda: SamplerChoice(kwargs={}))
-    pruner: PrunerChoice = field(default_factory=lambda: PrunerChoice(kwargs={}))
-    first_trials: tuple[Mapping[str, Any], ...] = ()
-    device: str = "cpu"
-    threads: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +89,7 @@ class Coordinator:
         self._n_failures = 0
         self._view = FrozenView(lag=self.rules.lag, sampler_of=self._sampler_of)
         self._incumbents = Incumbents(self.study, self.store)
+        self._jobs = Jobs(self.study, self.rules, self._view, self._incumbents)
 
     @property
     def results(self) -> Mapping[int, TrialSummary]:
@@ -150,15 +131,15 @@ class Coordinator:
         self._check_records(asked, stored)
         self._view.restore(asked)
         self._results |= stored
-        for trial in asked:
-            job_spec = self._spec(trial)
-            if trial.number in stored:
-                self._note_result(job_spec, stored[trial.number])
-                if not trial.state.is_finished():
-                    self.patience(lambda number=trial.number: self.mirror.finish(stored[number]))  # type: ignore[misc]
-            else:
-                self._waiting.append(self._job(job_spec))
         self._n_told = next((trial.number for trial in asked if trial.number not in stored), len(asked))
+        for trial in asked:
+            spec = self._jobs.spec(trial)
+            if trial.number not in stored:
+                self._begin(spec)
+                continue
+            self._note_result(spec, stored[trial.number])
+            if not trial.state.is_finished():
+                self.patience(lambda number=trial.number: self.mirror.finish(stored[number]))  # type: ignore[misc]
         if asked:
             self.listener.recovered(list(stored.values()))
             again = f", {len(self._waiting)} run again" if self._waiting else ""
@@ -188,17 +169,20 @@ class Coordinator:
             fixed = first[number] if number < len(first) else {}
             trial = self._view.ask(self.suggest, self._results, fixed=fixed)
             self.patience(lambda trial=trial: self.mirror.create(trial))  # type: ignore[misc]
-            spec = self._spec(trial)
-            if (earlier := self._repeated(spec)) is not None:
-                self._commit(spec, self._copy_result(spec, earlier))
-                self._tell()
-            else:
-                self._start(self._job(spec))
+            self._begin(self._jobs.spec(trial))
 
     def _is_due(self, number: int) -> bool:
         while self._n_finished in self._results:
             self._n_finished += 1
         return self._view.n_visible(number) <= self._n_finished
+
+    def _begin(self, spec: TrialSpec) -> None:
+        """Put a trial in line, or copy the result of an earlier one with equal parameters."""
+        earlier = self._repeated(spec)
+        if earlier is None:
+            self._waiting.append(self.patience(lambda: self._jobs.job(spec, self._results)))
+        else:
+            self._commit(spec, self._copy_result(spec, earlier))
 
     def _start(self, job: TrialJob) -> None:
         self.listener.submitted(job.spec)
@@ -279,30 +263,6 @@ class Coordinator:
         result = self.patience(lambda: self.store.read_trial(self.study.name, earlier))
         note = f"has the parameters of trial {earlier}: its stored result was used"
         return dataclasses.replace(result, number=spec.number, seconds=0.0, notes=(*result.notes, note))
-
-    def _spec(self, trial: FrozenTrial) -> TrialSpec:
-        return TrialSpec(
-            study=self.study.name,
-            number=trial.number,
-            params=trial.user_attrs[CONFIG],
-            seed=self.rules.seed,
-            data_digest=self.study.data_digest,
-            fold_digest=self.study.fold_digest,
-            metric=self.study.metric,
-            device=self.rules.device,
-            threads=self.rules.threads,
-        )
-
-    def _job(self, spec: TrialSpec) -> TrialJob:
-        pruner = self.rules.pruner
-        n_visible = self._view.n_visible(spec.number)
-        return TrialJob(
-            spec=spec,
-            pruner=pruner.name,
-            pruner_kwargs=dict(pruner.kwargs),
-            history=self._view.history(spec.number, self._results) if pruner.reads_history else (),
-            incumbent=self.patience(lambda: self._incumbents.before(n_visible)) if pruner.reads_incumbent else None,
-        )
 
 
 def _slim(result: TrialSummary) -> TrialSummary:

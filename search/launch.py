@@ -96,11 +96,21 @@ def recorded_settings(options: StudyOptions) -> Mapping[str, Any] | None:
         store.close()
 
 
-def check_study(options: StudyOptions, preset_space: Mapping[str, Any]) -> tuple[PreparedStudy, Machine]:
-    """Read and check everything a study needs; nothing is written but parsed embedding files to the user's cache."""
+def check_study(
+    options: StudyOptions, ranges: Mapping[str, Any], *, enqueued: Sequence[Mapping[str, Any]] | None = None
+) -> tuple[PreparedStudy, Machine]:
+    """Read and check everything a study needs; nothing is written but parsed embedding files to the user's cache.
+
+    ranges: changes of the search space, by section; enqueued: first trials, where no file names them
+    """
     machine = plan_machine(options, recorded_settings(options))
     prepared = prepare_study(
-        options, preset_space=preset_space, threads=machine.threads, device=machine.device, vector_cache=vector_cache()
+        options,
+        ranges=ranges,
+        enqueued=enqueued,
+        threads=machine.threads,
+        device=machine.device,
+        vector_cache=vector_cache(),
     )
     return prepared, machine
 

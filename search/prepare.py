@@ -1,14 +1,14 @@
 """From options to a study that can run: inputs, space and rules, all checked before anything is written."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from search.coordinator import SearchRules
+from search.jobs import SearchRules
 from search.options import StudyOptions
 from search.pruning import PrunerChoice
 from search.sampler import SamplerChoice
@@ -53,7 +53,7 @@ class PreparedStudy:
     @property
     def record(self) -> StudyRecord:
         """What the prediction store keeps of it."""
-        inputs, rules = self.inputs, self.rules
+        inputs = self.inputs
         return StudyRecord(
             name=self.options.study_name,
             task=inputs.task,
@@ -68,14 +68,7 @@ class PreparedStudy:
             holdout_ids=inputs.holdout.row_ids,
             holdout_labels=inputs.holdout_labels,
             settings={
-                "seed": rules.seed,
-                "lag": rules.lag,
-                "sampler": rules.sampler.name,
-                "sampler_kwargs": dict(rules.sampler.kwargs),
-                "pruner": rules.pruner.name,
-                "pruner_kwargs": dict(rules.pruner.kwargs),
-                "device": rules.device,
-                "threads": rules.threads,
+                **self.rules.to_settings(),
                 "inputs": inputs.key,
                 "space": self.space.to_json(),
                 "first_trials": [dict(params) for params in self.first_trials],
@@ -85,10 +78,18 @@ class PreparedStudy:
 
 
 def prepare_study(
-    options: StudyOptions, *, preset_space: Mapping[str, Any], threads: int, device: str, vector_cache: Path | None
+    options: StudyOptions,
+    *,
+    ranges: Mapping[str, Any],
+    enqueued: Sequence[Mapping[str, Any]] | None,
+    threads: int,
+    device: str,
+    vector_cache: Path | None,
 ) -> PreparedStudy:
     """Read and check everything; raises ConfigError or DataError for whatever is wrong with it.
 
+    ranges: changes of the space, which those of a --space file come on top of
+    enqueued: first trials; those of an --enqueue file, or one known-good one per family, where it is None
     threads, device: as decided for this study; device is "cpu" or "cuda"
     """
     columns = Columns(
@@ -106,8 +107,8 @@ def prepare_study(
     if options.metric is not None and options.metric not in METRICS:  # said before a large file is read
         hint = did_you_mean(options.metric, METRICS)
         raise ConfigError(f"--metric: {options.metric!r} is not one of {', '.join(METRICS)}{hint}")
-    space = _make_space(options, preset_space)
-    first_trials = _first_trials(options, space)
+    space = _make_space(options, ranges)
+    first_trials = _first_trials(options, space, enqueued)
     if options.train is None or options.test is None:
         missing = "--train" if options.train is None else "--test"
         raise ConfigError(f"{missing}: name a CSV file (or try --demo)")
@@ -151,10 +152,10 @@ def prepare_study(
     )
 
 
-def _make_space(options: StudyOptions, preset_space: Mapping[str, Any]) -> Space:
+def _make_space(options: StudyOptions, ranges: Mapping[str, Any]) -> Space:
     families = options.family or DEFAULT_FAMILIES
-    changes = {section: dict(values) for section, values in preset_space.items()}
-    source = "--preset"
+    changes = {section: dict(values) for section, values in ranges.items()}
+    source = "space"
     if options.space is not None:
         source = str(options.space)
         for section, values in read_space_file(options.space).items():
@@ -191,7 +192,11 @@ def _describe_checkpoint(folder: Path) -> dict[str, str]:
     return {"checkpoint": str(folder.resolve()), "checkpoint_digest": digest.hexdigest()}
 
 
-def _first_trials(options: StudyOptions, space: Space) -> tuple[Mapping[str, Any], ...]:
+def _first_trials(
+    options: StudyOptions, space: Space, enqueued: Sequence[Mapping[str, Any]] | None
+) -> tuple[Mapping[str, Any], ...]:
+    if enqueued is not None:
+        return tuple(check_enqueued(enqueued, space, source="enqueue"))
     if options.enqueue is None:
         return tuple(known_good(space))
     try:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import optuna
 
-from search.coordinator import Budget, Coordinator, SearchRules
+from search.coordinator import Budget, Coordinator
 from search.executors import InlineExecutor, ProcessExecutor, TrialExecutor
 from search.interruption import Interruption
+from search.jobs import SearchRules
 from search.lease import hold_lease
 from search.mirror import OptunaMirror
 from search.patience import Patience
