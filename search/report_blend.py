@@ -47,7 +47,8 @@ def blend_section(blend: Mapping[str, Any]) -> Section:
         paragraph(
             f"Method {recipe['method']} over the {recipe['top']} best members by {blend['metric']}. Cross-fitted: "
             "members, weights and thresholds were found on all folds but one and scored on that one. Fitted: scored "
-            "on the rows they were found on, which flatters."
+            "on the rows they were found on, which flatters. These are means over folds; a trial's own score is taken "
+            "on all rows at once, so the two may differ a little."
         ),
         table(SCORE_COLUMNS, [_score_row(name, scores) for name, scores in blend["scores"].items()]),
     ]
@@ -114,7 +115,7 @@ def draw_correlation(
         if row != column:
             shade = 0.08 + 0.6 * (correlation[row, column] - low) / span
             axes.fill_between([column, column + 1], row, row + 1, color=look.accent, alpha=shade, linewidth=0)
-            shown = f"{correlation[row, column]:.2f}"
+            shown = f"{correlation[row, column]:z.2f}"
             axes.text(column + 0.5, row + 0.5, shown, ha="center", va="center", fontsize=7.5)
     middles = np.arange(size) + 0.5
     axes.set_xticks(middles, names)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from search.report_page import Section, code_block, paragraph, table
+from search.report_page import Section, code_block, paragraph, quoted, table
 from search.report_sections import ReportData
 from textclf.store import StudyRecord, TrialSummary
 
@@ -19,7 +19,7 @@ def data_section(data: ReportData) -> Section:
         text += f" {len(study.holdout_ids):,} further rows are set apart; no trial saw them."
     parts = [paragraph(text)]
     if study.report:
-        parts.append(code_block("\n".join(study.report)))
+        parts.append(quoted("\n".join(study.report)))
     n_repeats = len(study.fold_of_row)
     heading = "Rows of each class by fold" + (f" (first of {n_repeats} plans)" if n_repeats > 1 else "")
     parts.append(f"<h3>{heading}</h3>{_fold_table(study)}")

@@ -109,8 +109,13 @@ def folded(summary: str, content: str) -> str:
 
 
 def code_block(text: str) -> str:
-    """Commands or output."""
+    """Commands."""
     return f"<pre>{escape(text)}</pre>"
+
+
+def quoted(text: str) -> str:
+    """What a program said."""
+    return f'<pre class="wrapped">{escape(text)}</pre>'
 
 
 def fold_strip(scores: Sequence[float], score: float, *, low: float, high: float) -> Cell:

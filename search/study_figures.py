@@ -47,7 +47,10 @@ def draw_history(trials: Sequence[TrialSummary], look: Look) -> "Figure":
         numbers, scores = zip(*lead, strict=True)
         last = max(trial.number for trial in trials)
         axes.step([*numbers, last], [*scores, scores[-1]], where="post", color=look.accent, linewidth=1.2, zorder=2)
-    _frame_scores(axes, [score for _, score in _scored(trials)])
+    floor = _frame_scores(axes, [score for _, score in _scored(trials)])
+    below = [trial.number for trial, score in _scored(trials) if score < floor]
+    if below:
+        axes.scatter(below, [floor] * len(below), s=22, marker="v", color=look.muted, label="below")
     axes.set(xlabel="trial", ylabel="score")
     axes.locator_params(axis="x", integer=True)
     figure.legend(loc="outside upper left", ncols=8, handletextpad=0.2, columnspacing=1.2)
@@ -199,15 +202,16 @@ def _scored(trials: Sequence[TrialSummary]) -> list[tuple[TrialSummary, float]]:
     return [(trial, trial.score) for trial in trials if trial.outcome == "complete" and trial.score is not None]
 
 
-def _frame_scores(axes: "Axes", scores: Sequence[float]) -> None:
-    """Show the upper part of the scores in full: a few very bad trials must not flatten the rest."""
+def _frame_scores(axes: "Axes", scores: Sequence[float]) -> float:
+    """Show the upper part of the scores in full: a few very bad trials must not flatten the rest. Returns its floor."""
     known = np.array([score for score in scores if math.isfinite(score)])
     if len(known) < 4:
-        return
+        return -math.inf
     top, middle, low = known.max(), np.median(known), known.min()
     floor = max(low, top - 6 * (top - middle)) if top > middle else low
     room = 0.06 * (top - floor) or 0.01 * abs(top) or 0.01
     axes.set_ylim(floor - room, top + room)
+    return float(floor)
 
 
 def _places(values: Sequence[Any]) -> tuple[list[float], tuple[str, ...]]:

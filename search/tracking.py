@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from search.artifacts import leaderboard_note, write_study_artifacts, write_trial_artifacts
 from search.ranking import rank_trials
+from search.views import saved_views
 from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
 
 STAGE, STUDY, NUMBER = "stage", "study", "optuna.trial_number"
@@ -130,6 +131,8 @@ class Tracking:
             self._experiment_id = client.create_experiment(self._study.name, artifact_location=place)
         else:
             self._experiment_id = experiment.experiment_id
+        for key, view in saved_views(self._study).items():
+            client.set_experiment_tag(self._experiment_id, key, view)
         self._client = client
         with self._store.engine.begin() as connection:
             _metadata.create_all(connection)

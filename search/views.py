@@ -1,0 +1,68 @@
+"""Which columns MLflow shows of a study: views saved with its experiment, and links that open them.
+
+MLflow's own run table starts without any metric. A saved view is a tag of the experiment whose value holds the page's
+state as MLflow's pages write it (found in MLflow 3.17); a link names it by the last part of the tag.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from textclf.store import StudyRecord
+
+TAG_PREFIX = "mlflow.sharedViewState."
+TRIALS, BLENDS = "trials", "blends"
+N_PARAMS = 6  # columns of searched parameters, those that most families share
+TRIAL_METRICS = ("oof_score", "fold_mean", "fold_std", "seconds")
+BLEND_METRICS = ("cross_fitted", "low", "high", "gain", "fitted", "best_single/cross_fitted", "best_oof_score")
+
+
+def saved_views(study: StudyRecord) -> dict[str, str]:
+    """Tags for the study's experiment: one view of its trials by score, one of the study and its blends."""
+    params = [f"params.`{name}`" for name in ("family", *shared_params(study.settings))]
+    metrics = [f"metrics.`{name}`" for name in TRIAL_METRICS]
+    blend_metrics = [f"metrics.`{name}`" for name in BLEND_METRICS]
+    views = {
+        TRIALS: ("Trials", "tags.stage = 'trial'", "metrics.`oof_score`", [*metrics, "tags.`reason`", *params]),
+        BLENDS: ("Study and blends", "tags.stage != 'trial'", "attributes.start_time", blend_metrics),
+    }
+    return {
+        TAG_PREFIX + key: _encode(name, search=search, order=order, columns=columns)
+        for key, (name, search, order, columns) in views.items()
+    }
+
+
+def shared_params(settings: Mapping[str, Any]) -> list[str]:
+    """The searched parameters that most families have, in their order; those that are fixed are left out."""
+    space: Mapping[str, Mapping[str, Any]] = settings.get("space", {})
+    counts: dict[str, int] = {}
+    for ranges in space.values():
+        for name, values in ranges.items():
+            if len(values.get("choices", (0, 1))) > 1:
+                counts[name] = counts.get(name, 0) + 1
+    return sorted(counts, key=lambda name: -counts[name])[:N_PARAMS]
+
+
+def view_link(server: str, experiment_id: str, view: str) -> str:
+    """The address of a saved view, past MLflow's default page for language-model applications."""
+    query = urlencode({"workflowType": "machine_learning", "viewStateShareKey": view})
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
+
+
+def _encode(name: str, *, search: str, order: str, columns: list[str]) -> str:
+    state = {
+        "searchFilter": search,
+        "orderByKey": order,
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "runsHiddenMode": "FIRST_20_RUNS",
+    }
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    return json.dumps({"name": name, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
