@@ -39,8 +39,8 @@ def _describe(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     kind = type(value).__name__
     if KINDS.get(kind) is not type(value):
         raise ConfigError(
-            f"method: a blend of kind {kind} cannot be shipped; list the class in ensemble.blendrecord.KINDS, or choose "
-            "another method"
+            f"method: a blend of kind {kind} cannot be shipped; list its class in ensemble.blendrecord.KINDS, or "
+            "choose another method"
         )
     fields = {field.name: _describe(getattr(value, field.name), arrays) for field in dataclasses.fields(value)}
     return {"kind": kind, **fields}

@@ -1,10 +1,9 @@
 """Fit a trial's models again, bit for bit, and prove that they are the ones that were stored."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -90,7 +89,9 @@ def retrain(trial: TrialRecord, study: StudyRecord, inputs: Inputs) -> Retrained
                 f"{difference:.1e} from the stored ones ({told}); export on a machine like the study's, or leave the "
                 "trial out with --exclude"
             )
-        told = f"trial {trial.number} of study {study.name!r}: fitted again to within {difference:.0e}, not bit for bit ({told})"
+        told = (
+            f"trial {trial.number} of study {study.name!r}: fitted again to {difference:.0e}, not bit for bit ({told})"
+        )
     return Retrained(config=config, fits=tuple(fits), difference=difference, warning=told)
 
 
@@ -101,7 +102,7 @@ def farthest(*pairs: tuple[FloatArray, FloatArray]) -> float:
     return max(float(np.abs(left - right).max(initial=0.0)) for left, right in pairs)
 
 
-def differences(recorded: Any, here: dict[str, str]) -> str:
+def differences(recorded: Mapping[str, str], here: dict[str, str]) -> str:
     """What the record of a trial says of its machine, where this one differs.
 
     >>> differences({"torch": "2.13.0", "threads": "1"}, {"torch": "2.14.1", "threads": "1"})
@@ -110,8 +111,3 @@ def differences(recorded: Any, here: dict[str, str]) -> str:
     changed = [name for name in here if recorded.get(name, "unknown") != here[name]]
     told = [f"{name} {recorded.get(name, 'unknown')} then, {here[name]} here" for name in changed]
     return "; ".join(told) or "versions, processor and threads are the recorded ones"
-
-
-def all_equal(retrained: Sequence[Retrained]) -> bool:
-    """Whether every trial came out bit for bit."""
-    return all(one.difference == 0 for one in retrained)

@@ -118,7 +118,8 @@ def load_blend(folder: Path, *, digest: str | None = None, device: str = "cpu") 
 
 def columns_of_record(record: dict[str, Any]) -> Columns:
     """Columns from JSON values."""
-    return Columns(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+    values: dict[str, Any] = {name: tuple(cell) if isinstance(cell, list) else cell for name, cell in record.items()}
+    return Columns(**values)
 
 
 def read_frame(rows: pd.DataFrame, columns: Columns) -> Table:
@@ -160,7 +161,7 @@ def _numbers(column: pd.Series) -> FloatArray:
             numbers[row] = float(cell) if isinstance(cell, int | float) else np.inf
         if np.isinf(numbers[row]):
             raise DataError(
-                f"row {row}, column {column.name!r}: {cell!r} is not a finite number; correct it, or leave it out if it "
-                "is missing"
+                f"row {row}, column {column.name!r}: {cell!r} is not a finite number; correct it, or leave it out if "
+                "it is missing"
             )
     return numbers

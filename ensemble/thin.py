@@ -1,6 +1,5 @@
 """The fewest members within a stated loss of score."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from ensemble.crossfit import Fitted, cross_fit, fit_all
 from ensemble.mixtures import Evidence
 from ensemble.recipe import ChosenBlend, Recipe
+from ensemble.selection import defined
 from textclf.arrays import IntArray
 from textclf.errors import ConfigError
 
@@ -34,20 +34,27 @@ def thin_out(evidence: Evidence, recipe: Recipe, *, tolerance: float) -> ThinBle
     """
     if not tolerance >= 0:
         raise ConfigError(f"--model-tolerance: {tolerance} is not a loss of score; give 0 or more")
-    full_score = score = cross_fit(recipe.fit, evidence).score
-    kept = np.flatnonzero(fit_all(recipe.fit, evidence).blend.weights)
-    while len(kept) > 1:
-        fewer = [np.delete(kept, place) for place in range(len(kept))]
-        scores = [cross_fit(recipe.fit, evidence.only(places)).score for places in fewer]
-        best = int(np.nanargmax(scores))
-        if scores[best] < full_score - tolerance:
+    full, full_score = fit_all(recipe.fit, evidence), cross_fit(recipe.fit, evidence).score
+    places = np.flatnonzero(full.blend.weights)
+    thin = ThinBlend(places=places, found=full, score=full_score, full_score=full_score)
+    while len(places) > 1:
+        fewer = [np.delete(places, dropped) for dropped in range(len(places))]
+        scores = np.array([cross_fit(recipe.fit, evidence.only(kept)).score for kept in fewer])
+        best = int(np.argmax(defined(scores)))
+        if not scores[best] >= full_score - tolerance:
             break
-        kept, score = fewer[best], scores[best]
-    found = fit_all(recipe.fit, evidence.only(kept))
-    blend = ChosenBlend(kept, found.blend, evidence.n_members)
-    return ThinBlend(
-        places=kept,
-        found=Fitted(blend=blend, thresholds=found.thresholds, score=found.score),
-        score=score,
-        full_score=full_score,
-    )
+        places = fewer[best]
+        thin = ThinBlend(
+            places=places,
+            found=fit_some(recipe, evidence, places=places),
+            score=float(scores[best]),
+            full_score=full_score,
+        )
+    return thin
+
+
+def fit_some(recipe: Recipe, evidence: Evidence, *, places: IntArray) -> Fitted:
+    """A blend of some members, as a blend of all of which the others have no weight."""
+    found = fit_all(recipe.fit, evidence.only(places))
+    blend = ChosenBlend(places, found.blend, evidence.n_members)
+    return Fitted(blend=blend, thresholds=found.thresholds, score=found.score)

@@ -141,7 +141,11 @@ class FittedLinear:
         """(n_rows, n_outputs) float64, in the order of the rows."""
         if not len(rows):
             return np.zeros((0, self.task.n_outputs))
-        made = [model.predict_proba(_design(rows, self.scaler, weighs)) for model, weighs in self.models]
+        designs: dict[int, csr_matrix] = {}  # labels share the weights of n-grams, and so their design
+        for _, weighs in self.models:
+            if id(weighs) not in designs:
+                designs[id(weighs)] = _design(rows, self.scaler, weighs)
+        made = [model.predict_proba(designs[id(weighs)]) for model, weighs in self.models]
         if self.task.kind == "multilabel":
             return np.column_stack([proba[:, 1] for proba in made])
         if len(made) == 1:

@@ -21,6 +21,7 @@ class SavedTrial:
     """The fitted models of one trial, ready for rows that the study never met."""
 
     task: Task
+    family: str
     restored: Restored
 
     def predict(self, table: Table) -> FloatArray:
@@ -48,7 +49,7 @@ def restore_trial(record: dict[str, Any], *, task: Task, folder: Path, device: s
     """Read the models that ``save_trial`` wrote; DataError where a file is missing or altered."""
     config = parse_config(record["config"], source=str(folder))
     restored = _keeper(config).restore(record["models"], task=task, config=config, folder=folder, device=device)
-    return SavedTrial(task, restored)
+    return SavedTrial(task, config.family, restored)
 
 
 def _keeper(config: TextConfig) -> Keeper:

@@ -1,5 +1,6 @@
 """Keep the linear models of a trial: their n-grams spelled out, their weights, and the scaling of features."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,13 +105,17 @@ def _save_weigh(weigh: Weigh, kept: IntArray, folder: Path) -> dict[str, Any]:
 
 def _restore_fit(record: dict[str, Any], *, task: Task, folder: Path) -> FittedLinear:
     fit = FittedLinear(task=task, scaler=FeatureScaler.from_record(record["scaler"]))
+    weighs_of: dict[str, list[Weigh]] = {}
     for kept in record["models"]:
+        files = json.dumps(kept["weighs"])
+        if files not in weighs_of:
+            weighs_of[files] = [_restore_weigh(weigh, folder) for weigh in kept["weighs"]]
         weights = read_tensors(folder, kept["weights"])
         model = LogisticRegression()
         model.coef_ = weights["coefficients"].numpy()
         model.intercept_ = weights["intercepts"].numpy()
         model.classes_ = weights["classes"].numpy()
-        fit.models.append((model, [_restore_weigh(weigh, folder) for weigh in kept["weighs"]]))
+        fit.models.append((model, weighs_of[files]))
     return fit
 
 

@@ -1,0 +1,269 @@
+"""Ship a blend: fit its members again, keep their models, prove that the package predicts the same, and measure it."""
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ensemble.blendrecord import describe_blend
+from ensemble.crossfit import Fitted
+from ensemble.members import Member, match_ids
+from ensemble.mixtures import Evidence
+from ensemble.place import storage_url
+from ensemble.retrain import EQUAL, find_inputs, retrain
+from ensemble.served import FORMAT, RECORD_FILE, TENSORS_FOLDER, ServedBlend, load_blend
+from ensemble.thin import ThinBlend, thin_out
+from textclf.arrays import FloatArray
+from textclf.errors import ConfigError, RunError
+from textclf.inputs import Inputs
+from textclf.saved import save_trial
+from textclf.store import PredictionStore, StudyRecord
+from textclf.tensors import write_tensors
+
+if TYPE_CHECKING:
+    from ensemble.study import BlendResult
+
+N_EXAMPLE, N_ALONE, N_TOGETHER, N_TIMES = 3, 20, 1000, 3
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReport:
+    """A shipped model.
+
+    n_members, n_models: members that count, and their fitted models (folds times repeats)
+    digest: SHA-256 of the record, which names every other file by digest: equal digests, equal models
+    n_bytes: of the whole folder
+    difference: largest distance of its probabilities of the test rows from the blend's
+    seconds_alone, seconds_together: per row, rows asked one by one and 1,000 at once, in this process
+    thin: how members were dropped, where that was asked
+    """
+
+    folder: Path
+    n_members: int
+    n_models: int
+    digest: str
+    n_bytes: int
+    difference: float
+    seconds_alone: float
+    seconds_together: float
+    warnings: tuple[str, ...]
+    thin: ThinBlend | None
+
+    def __str__(self) -> str:
+        alone, together = 1e3 * self.seconds_alone, 1e3 * self.seconds_together
+        size = f"{self.n_members} members, {self.n_models} fitted models, {self.n_bytes / 1e6:,.1f} MB"
+        lines = [
+            f"model: {self.folder}, {size}",
+            f"  its probabilities of the test rows are within {self.difference:.0e} of the blend's",
+            f"  time per row: {alone:.1f} ms alone, {together:.2f} ms among {N_TOGETHER:,}",
+        ]
+        if self.thin is not None:
+            lines.append(
+                f"  cross-fitted score {self.thin.score:.5f}, {self.thin.full_score:.5f} with all members, which made "
+                "the submission"
+            )
+        return "\n".join([*lines, *(f"  warning: {warning}" for warning in self.warnings)])
+
+
+def ship(
+    result: "BlendResult",
+    target: Path,
+    *,
+    output: Path | None,
+    storage: str | None = None,
+    tolerance: float | None = None,
+    tell: Tell = print,
+) -> ModelReport:
+    """Write a blend as an MLflow model that stands alone.
+
+    target: a folder that is not there yet; output: the study's folder, which holds its inputs
+    tolerance: drop members while the cross-fitted score loses no more than this; None ships the blend as it is
+
+    Raises ConfigError, DataError or RunError for whatever is the user's to mend; then nothing is left at the target.
+    """
+    check_target(target)
+    thin = None if tolerance is None else thin_result(result, tolerance=tolerance)
+    found = result.evaluation.blend.found if thin is None else thin.found
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        packed = pack(result, found, Path(scratch) / "blend", sources=Sources(output, storage), tell=tell)
+        served = load_blend(packed.folder, digest=packed.digest)
+        difference = prove(served, packed.test_rows, expected=found.blend.apply(result.pool.test_proba))
+        alone, together = time_answers(served, packed.test_rows)
+        draft = Path(scratch) / "model"
+        example = packed.test_rows.head(N_EXAMPLE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's, about type hints of its own
+            from ensemble.model import save_model
+
+            save_model(served, packed.folder, target=draft, digest=packed.digest, example=example)
+        draft.rename(target)
+    return ModelReport(
+        folder=target,
+        n_members=len(served.members),
+        n_models=sum(len(member.trial.restored.predicts) for member in served.members),
+        digest=packed.digest,
+        n_bytes=sum(path.stat().st_size for path in target.rglob("*") if path.is_file()),
+        difference=difference,
+        seconds_alone=alone,
+        seconds_together=together,
+        warnings=packed.warnings,
+        thin=thin,
+    )
+
+
+def check_target(target: Path) -> None:
+    """Refuse a place where no model can appear, before any work is done."""
+    if target.exists() and (target.is_file() or any(target.iterdir())):
+        raise ConfigError(f"--model: {target} is there already; remove it, or name a new folder")
+    if not target.parent.is_dir():
+        raise ConfigError(f"--model: there is no folder {target.parent}; make it first, or choose another place")
+
+
+def thin_result(result: "BlendResult", *, tolerance: float) -> ThinBlend:
+    """The blend with the fewest members within a loss of score."""
+    study = result.pool.study
+    evidence = Evidence(
+        proba=result.pool.oof,
+        labels=study.labels,
+        fold_of_row=study.fold_of_row,
+        metric=result.metric,
+        seed=result.seed,
+    )
+    return thin_out(evidence, result.evaluation.blend.recipe, tolerance=tolerance)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where members are fitted again from: the study's folder, and its database where that is elsewhere."""
+
+    output: Path | None
+    storage: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """A written blend: its folder, the SHA-256 of its record, and raw test rows in the pool's order."""
+
+    folder: Path
+    digest: str
+    test_rows: pd.DataFrame
+    warnings: tuple[str, ...]
+
+
+def pack(result: "BlendResult", found: Fitted, folder: Path, *, sources: Sources, tell: Tell) -> Packed:
+    """Fit the members that count again, and write their models and the blend."""
+    if sources.output is None:
+        raise ConfigError("--model: needs --output, the study's folder, where its inputs are")
+    store = PredictionStore(storage_url(sources.output, storage=sources.storage))
+    try:
+        places = [int(place) for place in np.flatnonzero(found.blend.weights)]
+        names = dict.fromkeys(result.pool.members[place].study for place in places)
+        studies = {name: store.read_study(name) for name in names}
+        inputs = {name: find_inputs(sources.output, study) for name, study in studies.items()}
+        members, notes = [], []
+        for place in places:
+            member = result.pool.members[place]
+            tell(f"fitting {member.name} again (took {member.seconds:.0f} s)")
+            packed, note = pack_member(
+                member, store, studies[member.study], inputs=inputs[member.study], folder=folder / TENSORS_FOLDER
+            )
+            members.append({"place": place, "weight": float(found.blend.weights[place]), **packed})
+            notes += [note] if note else []
+    finally:
+        store.close()
+    digest = write_record(result, found, members, folder=folder)
+    return Packed(
+        folder=folder,
+        digest=digest,
+        test_rows=raw_rows(result.pool.study.test_ids, list(inputs.values())),
+        warnings=tuple(notes),
+    )
+
+
+def pack_member(
+    member: Member, store: PredictionStore, study: StudyRecord, *, inputs: Inputs, folder: Path
+) -> tuple[dict[str, Any], str]:
+    """Fit one member again and keep its models; returns its part of the record, and a warning or nothing."""
+    retrained = retrain(store.read_trial(study.name, member.number), study, inputs)
+    record = {
+        "study": study.name,
+        "number": member.number,
+        "data_digest": study.data_digest,
+        "columns": dataclasses.asdict(study.columns),
+        "trial": save_trial(retrained.fits, inputs=inputs, config=retrained.config, folder=folder),
+    }
+    return record, retrained.warning
+
+
+def write_record(result: "BlendResult", found: Fitted, members: list[dict[str, Any]], *, folder: Path) -> str:
+    """Write the file that names everything else by digest; returns its own SHA-256. No clock and no path is in it."""
+    study = result.pool.study
+    blend, arrays = describe_blend(found.blend)
+    record = {
+        "format": FORMAT,
+        "task": dataclasses.asdict(study.task),
+        "metric": result.metric.name,
+        "recipe": dataclasses.asdict(result.evaluation.blend.recipe),
+        "blend": {
+            "found": blend,
+            "arrays": write_tensors(folder / TENSORS_FOLDER, arrays),
+            "n_members": len(result.pool.members),
+        },
+        "thresholds": found.thresholds,
+        "fold_digest": study.fold_digest,
+        "members": members,
+    }
+    content = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    (folder / RECORD_FILE).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def raw_rows(test_ids: tuple[str, ...], inputs: list[Inputs]) -> pd.DataFrame:
+    """The test rows as a user has them, in the order of these ids, with the columns of all studies."""
+    cells: dict[str, Any] = {}
+    for one in inputs:
+        rows = one.test.rows(match_ids(one.test.row_ids, test_ids, what="studies differ in their test rows"))
+        columns = one.columns
+        if columns.row_id is not None:
+            cells[columns.row_id] = list(rows.row_ids)
+        cells[columns.text] = list(rows.texts)
+        cells |= {name: rows.numeric[:, place] for place, name in enumerate(columns.numeric)}
+        cells |= {name: rows.categorical[:, place].tolist() for place, name in enumerate(columns.categorical)}
+    return pd.DataFrame(cells)
+
+
+def prove(served: ServedBlend, rows: pd.DataFrame, *, expected: FloatArray) -> float:
+    """Largest distance of the package's probabilities from the expected ones; RunError when it is above 1e-6."""
+    difference = float(np.abs(served.proba(rows) - expected).max())
+    if not difference <= EQUAL:
+        raise RunError(
+            f"--model: the package's test probabilities differ by up to {difference:.1e} from the blend's, more than "
+            f"{EQUAL:.0e}; the study was run on another device or kind of machine; export on one like it"
+        )
+    return difference
+
+
+def time_answers(served: ServedBlend, rows: pd.DataFrame) -> tuple[float, float]:
+    """Seconds per row, asked one by one and 1,000 at once: medians, in this process and with its threads."""
+
+    def seconds(asked: pd.DataFrame) -> float:
+        began = perf_counter()
+        served.answer(asked)
+        return perf_counter() - began
+
+    many = rows.iloc[np.arange(N_TOGETHER) % len(rows)].reset_index(drop=True)
+    seconds(many.head(1))
+    alone = median(seconds(many.iloc[[row]]) for row in range(N_ALONE))
+    return alone, median(seconds(many) for _ in range(N_TIMES)) / N_TOGETHER
