@@ -90,9 +90,10 @@ MEMBERS: dict[str, tuple[str, Callable[[], Any]]] = {  # view, model
 }
 
 
-def read_data_set(name: str) -> DataSet:
-    """Read one of FILES; the first rows are as good as any, the files are shuffled."""
-    path, text, target, metrics, n_most = FILES[name]
+def read_data_set(name: str, *, n_most: int | None = None) -> DataSet:
+    """Read one of FILES, at most ``n_most`` rows; the first rows are as good as any, the files are shuffled."""
+    path, text, target, metrics, usual = FILES[name]
+    n_most = n_most or usual
     file = read_csv(DATA / path)
     texts, cells = file.column(text)[:n_most], file.column(target)[:n_most]
     class_names = tuple(sorted(set(cells)))

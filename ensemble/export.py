@@ -3,6 +3,8 @@
 import contextlib
 import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,10 @@ import rich_click as click
 
 from ensemble.blend import BLENDS
 from ensemble.calibration import CALIBRATIONS
-from textclf.errors import RunError, TextclfError
+from textclf.errors import ConfigError, RunError, TextclfError
 
 if TYPE_CHECKING:
+    from ensemble.package import ModelReport
     from ensemble.study import BlendResult
 
 TRACKING_FILE, ARTIFACTS_FOLDER, SUBMISSION_FILE = "mlflow.db", "artifacts", "submission.csv"
@@ -23,6 +26,7 @@ click.rich_click.OPTION_GROUPS = {
         {"name": "The study", "options": ["--output", "--storage", "--study-name", "--exclude"]},
         {"name": "The blend", "options": ["--method", "--top", "--redundant", "--calibrate", "--metric", "--seed"]},
         {"name": "The submission", "options": ["--sample-submission", "--submission", "--values"]},
+        {"name": "The model", "options": ["--model", "--model-tolerance"]},
         {"name": "The record", "options": ["--holdout", "--tracking-uri", "--no-mlflow", "--json", "--help"]},
     ]
 }
@@ -59,6 +63,15 @@ click.rich_click.OPTION_GROUPS = {
     help=f"Where to write it.  [default: {SUBMISSION_FILE} in the study's folder]",
 )
 @click.option("--values", default="auto", metavar="KIND", help="What its cells hold: auto, labels or probabilities.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also ship the blend: fit its members again and write them here as an MLflow model.",
+)
+@click.option(
+    "--model-tolerance", type=float, metavar="LOSS", help="Ship the fewest members within this loss of score."
+)
 @click.option("--holdout", is_flag=True, help="Score the blend, once, on the rows the study set apart.")
 @click.option("--tracking-uri", metavar="URI", help="MLflow's store.  [default: mlflow.db in the study's folder]")
 @click.option("--no-mlflow", is_flag=True, help="Keep no MLflow record.")
@@ -77,7 +90,14 @@ def main(**options: Any) -> None:
 
 
 def export(
-    *, tracking_uri: str | None, no_mlflow: bool, as_json: bool, submission: Path | None, **options: Any
+    *,
+    tracking_uri: str | None,
+    no_mlflow: bool,
+    as_json: bool,
+    submission: Path | None,
+    model: Path | None,
+    model_tolerance: float | None,
+    **options: Any,
 ) -> None:
     """Blend, write, record and print; whatever can be refused is refused before anything is written."""
     from ensemble.files import check_writable
@@ -90,9 +110,33 @@ def export(
     check_writable(target)
     uri = None if no_mlflow else tracking_uri or default_tracking_uri(output)
     client = None if uri is None else open_client(uri)
-    result = write_result(blend_study(**options, command=command_line()), target)
+    ship = plan_model(model, model_tolerance, options)
+    blended = blend_study(**options, command=command_line())
+    shipped = ship(blended)
+    result = write_result(blended, target)
     run_id = None if client is None else record(client, result, output)
-    show(result, uri=uri, run_id=run_id, as_json=as_json)
+    show(result, uri=uri, run_id=run_id, shipped=shipped, as_json=as_json)
+
+
+def plan_model(
+    model: Path | None, tolerance: float | None, options: dict[str, Any]
+) -> "Callable[[BlendResult], ModelReport | None]":
+    """What ships the blend, where that is asked; refuses at once what can be refused."""
+    if model is None:
+        if tolerance is not None:
+            raise ConfigError("--model-tolerance: says how few members a model may have; name its folder with --model")
+        return lambda _: None
+    from ensemble.package import check_target, ship
+
+    check_target(model)
+    return partial(
+        ship,
+        target=model,
+        output=options["output"],
+        storage=options["storage"],
+        tolerance=tolerance,
+        tell=partial(click.echo, err=True),
+    )
 
 
 def default_tracking_uri(output: Path | None) -> str | None:
@@ -120,7 +164,9 @@ def record(client: Any, result: "BlendResult", output: Path | None) -> str:
         raise RunError(f"{result.submission} is written, but MLflow does not record it ({line})") from error
 
 
-def show(result: "BlendResult", *, uri: str | None, run_id: str | None, as_json: bool) -> None:
+def show(
+    result: "BlendResult", *, uri: str | None, run_id: str | None, shipped: "ModelReport | None", as_json: bool
+) -> None:
     """Print the result as tables, or as JSON and nothing else."""
     import json
 
@@ -132,10 +178,13 @@ def show(result: "BlendResult", *, uri: str | None, run_id: str | None, as_json:
     assert result.submission is not None
     if as_json:
         described = json.loads(provenance_path(result.submission).read_text(encoding="utf-8"))
-        click.echo(json.dumps(described | {"mlflow_run": run_id}, indent=2))
+        model = None if shipped is None else shipped.describe()
+        click.echo(json.dumps(described | {"mlflow_run": run_id, "model": model}, indent=2))
         return
     console = Console(highlight=False)
     print_report(console, result)
+    if shipped is not None:
+        console.print(f"\n{shipped}", soft_wrap=True, markup=False)
     if run_id is not None:
         console.print(f"MLflow run {run_id}; look at it with: mlflow ui --backend-store-uri {uri}", soft_wrap=True)
 

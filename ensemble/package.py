@@ -61,6 +61,12 @@ class ModelReport:
     warnings: tuple[str, ...]
     thin: ThinBlend | None
 
+    def describe(self) -> dict[str, Any]:
+        """The report in JSON values."""
+        told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "thin"}
+        thin = None if self.thin is None else {"score": self.thin.score, "full_score": self.thin.full_score}
+        return told | {"folder": str(self.folder), "thin": thin}
+
     def __str__(self) -> str:
         alone, together = 1e3 * self.seconds_alone, 1e3 * self.seconds_together
         size = f"{self.n_members} members, {self.n_models} fitted models, {self.n_bytes / 1e6:,.1f} MB"

@@ -99,9 +99,22 @@ def by_confusion(labels: IntArray, proba: FloatArray, score_confusion: ScoreOfCo
     n_classes = proba.shape[2]
 
     def score(mixes: FloatArray) -> FloatArray:
-        return np.array([score_confusion(confusion(labels, mix.argmax(axis=0), n_classes)) for mix in mixes])
+        return np.array([score_confusion(confusion(labels, decided, n_classes)) for decided in most_probable(mixes)])
 
     return Objective(members=np.ascontiguousarray(proba.transpose(0, 2, 1)), score=score)
+
+
+def most_probable(mixes: FloatArray) -> IntArray:
+    """The most probable class of each row, the first among equals: (n_mixes, n_classes, n_rows) -> (n_mixes, n_rows).
+
+    One pass per class along contiguous rows: several times faster than argmax along a short axis.
+    """
+    highest = mixes[:, 0].copy()
+    decided = np.zeros(highest.shape, dtype=np.int64)
+    for label in range(1, mixes.shape[1]):
+        decided[mixes[:, label] > highest] = label
+        np.maximum(highest, mixes[:, label], out=highest)
+    return decided
 
 
 RANKING_SCORES: dict[str, Callable[[Truth, FloatArray], float]] = {

@@ -12,14 +12,16 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner, Result
 
+from ensemble.export import main
 from ensemble.package import ModelReport, raw_rows, ship
 from ensemble.study import BlendResult, blend_study
 from ensemble.submission import decisions
@@ -27,6 +29,7 @@ from tests.ensemble.studies import params_of, run_study
 from textclf.errors import ConfigError, DataError, RunError
 from textclf.inputs import Inputs
 from textclf.store import open_store
+from textclf.table import Table
 
 # kind of task: metric, method, calibration, members
 BLENDS: dict[str, tuple[str, str, str, list[str]]] = {
@@ -242,8 +245,6 @@ def test_members_need_the_study_s_inputs(shipped: Shipped, tmp_path: Path) -> No
 @pytest.mark.parametrize("shift", [1e-9, 1e-3])
 def test_a_training_that_takes_another_path_is_seen(shift: float, tmp_path: Path) -> None:
     """Stored probabilities a rounding away give a warning, further away they end the export, and nothing is left."""
-    from dataclasses import replace
-
     run_study(tmp_path, [params_of("nbsvm")])
     with open_store(f"sqlite:///{tmp_path / 'study.db'}") as store:
         study, trial = store.read_study("toy"), store.read_trial("toy", 0)
@@ -263,6 +264,61 @@ def test_a_training_that_takes_another_path_is_seen(shift: float, tmp_path: Path
         with pytest.raises(RunError, match=r"differ by up to 1.0e-03 .*torch 1.0 then.*--exclude"):
             ship(result, tmp_path / "model", output=tmp_path, tell=lambda line: None)
         assert not [path for path in tmp_path.iterdir() if "model" in path.name]
+
+
+def test_studies_with_other_columns_make_one_model(shipped: Shipped, tmp_path: Path) -> None:
+    """Members of a study without the columns beside the text are blended with members that read them."""
+    shutil.copy(shipped.folder / "study.db", tmp_path)
+    shutil.copytree(shipped.folder / "inputs", tmp_path / "inputs")
+    bare = replace(
+        shipped.inputs,
+        columns=replace(shipped.inputs.columns, numeric=(), categorical=()),
+        train=without_columns(shipped.inputs.train),
+        test=without_columns(shipped.inputs.test),
+    )
+    run_study(tmp_path, [params_of("nbsvm")], metric="f1", inputs=bare, name="bare")
+    result = blend_study(tmp_path, study_name=["bare", "toy"], method="mean", top=2)
+    both = {member.study for member, weight in zip(result.pool.members, result.weights, strict=True) if weight > 0}
+
+    ship(result, tmp_path / "model", output=tmp_path, tell=lambda line: None)
+    answer = load(tmp_path / "model").predict(shipped.rows)
+
+    assert both == {"bare", "toy"}
+    np.testing.assert_allclose(proba_columns(answer), result.test_proba, rtol=0, atol=1e-6)
+
+
+def without_columns(table: Table) -> Table:
+    """The texts alone."""
+    return replace(table, numeric=table.numeric[:, :0], categorical=table.categorical[:, :0])
+
+
+def export(*arguments: object) -> Result:
+    """Run python -m ensemble.export in this process."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_the_export_command_ships_the_model(shipped: Shipped, tmp_path: Path) -> None:
+    """With --model the blend is shipped and the report says so; with a tolerance it has fewer members."""
+    places = ["--output", shipped.folder, "--submission", tmp_path / "submission.csv", "--method", "mean"]
+    told = export(*places, "--model", tmp_path / "all")
+    printed = export(*places, "--model", tmp_path / "few", "--model-tolerance", 2, "--json")
+
+    assert f"model: {tmp_path / 'all'}, 3 members, 9 fitted models" in told.output
+    described = json.loads(printed.stdout)["model"]
+    assert (described["n_members"], described["thin"].keys()) == (1, {"score", "full_score"})
+    assert len(load(tmp_path / "few").predict(shipped.rows)) == 30
+
+
+def test_the_export_command_refuses_before_it_writes(shipped: Shipped, tmp_path: Path) -> None:
+    """A tolerance without a model, or a model that is there: exit code 2, one line, no submission."""
+    places = ["--output", shipped.folder, "--submission", tmp_path / "submission.csv"]
+    aimless = export(*places, "--model-tolerance", 0.1)
+    taken = export(*places, "--model", shipped.folder / "model")
+
+    assert (aimless.exit_code, taken.exit_code) == (2, 2)
+    assert "error: --model-tolerance: says how few members" in aimless.stderr
+    assert "is there already" in taken.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def environment_of_commands() -> dict[str, str]:

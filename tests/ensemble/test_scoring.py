@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ensemble.scoring import make_objective
+from ensemble.scoring import make_objective, most_probable
 from tests.ensemble.pools import TASKS, evidence
 from textclf.metrics import METRICS, fitted_score
 
@@ -29,3 +29,10 @@ def test_a_metric_nobody_made_fast_is_scored_all_the_same() -> None:
     assert make_objective(known.metric, known.labels, known.proba).score_weights(np.eye(4)) == pytest.approx(
         [known.metric.score(known.labels, member) for member in known.proba]
     )
+
+
+def test_the_first_of_equally_probable_classes_is_decided() -> None:
+    """Decisions are numpy's argmax, ties included."""
+    mixes = np.random.default_rng(0).integers(0, 3, (4, 5, 60)) / 3
+
+    assert (most_probable(mixes) == mixes.argmax(axis=1)).all()
