@@ -15,6 +15,8 @@ from ensemble.calibration import CALIBRATIONS
 from textclf.errors import ConfigError, RunError, TextclfError
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from ensemble.package import ModelReport
     from ensemble.study import BlendResult
 
@@ -186,7 +188,7 @@ def show(
     if shipped is not None:
         console.print(f"\n{shipped}", soft_wrap=True, markup=False)
     if run_id is not None:
-        console.print(f"MLflow run {run_id}; look at it with: mlflow ui --backend-store-uri {uri}", soft_wrap=True)
+        console.print(f"MLflow run {run_id}; look at it with: {place}", soft_wrap=True)
 
 
 def command_line() -> str:

@@ -277,7 +277,7 @@ def test_studies_with_other_columns_make_one_model(shipped: Shipped, tmp_path: P
         test=without_columns(shipped.inputs.test),
     )
     run_study(tmp_path, [params_of("nbsvm")], metric="f1", inputs=bare, name="bare")
-    result = blend_study(tmp_path, study_name=["bare", "toy"], method="mean", top=2)
+    result = blend_study(tmp_path, study_name=["bare", "toy"], method="mean", redundant=1.0)
     both = {member.study for member, weight in zip(result.pool.members, result.weights, strict=True) if weight > 0}
 
     ship(result, tmp_path / "model", output=tmp_path, tell=lambda line: None)
