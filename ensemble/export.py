@@ -113,11 +113,20 @@ def export(
     uri = None if no_mlflow else tracking_uri or default_tracking_uri(output)
     client = None if uri is None else open_client(uri)
     ship = plan_model(model, model_tolerance, options)
-    blended = blend_study(**options, command=command_line())
+    with waiting():
+        blended = blend_study(**options, command=command_line())
     shipped = ship(blended)
     result = write_result(blended, target)
     run_id = None if client is None else record(client, result, output)
-    show(result, uri=uri, run_id=run_id, shipped=shipped, as_json=as_json)
+    place = f"python -m search.ui --output {output}" if tracking_uri is None else f"mlflow ui --backend-store-uri {uri}"
+    show(result, run=None if run_id is None else (run_id, place), shipped=shipped, as_json=as_json)
+
+
+def waiting() -> "Status":
+    """A sign of life on a terminal while members are blended and judged."""
+    from rich.console import Console
+
+    return Console(stderr=True).status("blending, and judging the blend fold by fold ...")
 
 
 def plan_model(
@@ -166,10 +175,8 @@ def record(client: Any, result: "BlendResult", output: Path | None) -> str:
         raise RunError(f"{result.submission} is written, but MLflow does not record it ({line})") from error
 
 
-def show(
-    result: "BlendResult", *, uri: str | None, run_id: str | None, shipped: "ModelReport | None", as_json: bool
-) -> None:
-    """Print the result as tables, or as JSON and nothing else."""
+def show(result: "BlendResult", *, run: tuple[str, str] | None, shipped: "ModelReport | None", as_json: bool) -> None:
+    """Print the result as tables, or as JSON and nothing else; run: its MLflow run and the command that shows it."""
     import json
 
     from rich.console import Console
@@ -181,14 +188,14 @@ def show(
     if as_json:
         described = json.loads(provenance_path(result.submission).read_text(encoding="utf-8"))
         model = None if shipped is None else shipped.describe()
-        click.echo(json.dumps(described | {"mlflow_run": run_id, "model": model}, indent=2))
+        click.echo(json.dumps(described | {"mlflow_run": None if run is None else run[0], "model": model}, indent=2))
         return
     console = Console(highlight=False)
     print_report(console, result)
     if shipped is not None:
         console.print(f"\n{shipped}", soft_wrap=True, markup=False)
-    if run_id is not None:
-        console.print(f"MLflow run {run_id}; look at it with: {place}", soft_wrap=True)
+    if run is not None:
+        console.print(f"MLflow run {run[0]}; look at it with: {run[1]}", soft_wrap=True)
 
 
 def command_line() -> str:

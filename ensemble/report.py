@@ -26,6 +26,7 @@ def print_report(console: "Console", result: "BlendResult") -> None:
         f"{study.task.kind}, metric [bold]{result.metric.name}[/] (higher is better)\n"
     )
     console.print(score_table(result))
+    console.print(gain_line(result.evaluation.blend))
     for line in remarks(result):
         console.print(line, style="dim")
     console.print()
@@ -48,14 +49,13 @@ def score_table(result: "BlendResult") -> "Table":
     from rich.table import Table
 
     table = Table(title="What it is worth", title_justify="left", title_style="bold")
-    for column in ("", "cross-fitted", "95% interval", "gain on best single", "fitted", "optimism"):
-        table.add_column(column, justify="left" if not column else "right")
+    for column in ("", "cross-fitted", "95% interval", "fitted", "optimism"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for judged in result.evaluation.judged:
         table.add_row(
             judged.name,
             f"{judged.cross_fitted:.5f}",
             f"{judged.low:.5f} to {judged.high:.5f}",
-            gain_cell(judged) if judged is not result.evaluation.judged[0] else "",
             f"{judged.fitted:.5f}",
             f"{judged.optimism:+.5f}",
             style="bold" if judged is result.evaluation.blend else "",
@@ -63,11 +63,11 @@ def score_table(result: "BlendResult") -> "Table":
     return table
 
 
-def gain_cell(judged: Judged) -> str:
-    """A gain with its interval, green or red where the interval leaves out zero."""
-    colour = "green" if judged.gain_low > 0 else "red" if judged.gain_high < 0 else ""
-    text = f"{judged.gain:+.5f} ({judged.gain_low:+.5f} to {judged.gain_high:+.5f})"
-    return f"[{colour}]{text}[/]" if colour else text
+def gain_line(judged: Judged) -> str:
+    """A gain on the best single member with its interval, green or red where the interval leaves out zero."""
+    colour = "green" if judged.gain_low > 0 else "red" if judged.gain_high < 0 else "default"
+    interval = f"95% interval {judged.gain_low:+.5f} to {judged.gain_high:+.5f}"
+    return f"[{colour}]the {judged.name} gains {judged.gain:+.5f} on the best single member[/] ({interval})"
 
 
 def remarks(result: "BlendResult") -> list[str]:
