@@ -19,7 +19,7 @@ from textclf.folds import FoldPlan
 from textclf.table import Table, empty_table
 from textclf.text import parse_cleaning
 
-INPUTS_FORMAT = 1
+INPUTS_FORMAT = 2
 PARTS = ("train", "test", "holdout")
 ENCODED_ARRAYS = ("tokens", "starts", "caps", "meta")
 N_REMEMBERED = 4  # encodings that a process keeps at hand
@@ -166,6 +166,7 @@ def load_inputs(folder: Path | str) -> Inputs:
 def _describe(inputs: Inputs) -> dict[str, Any]:
     return {
         "format": INPUTS_FORMAT,
+        "n_categorical": {part: getattr(inputs, part).categorical.shape[1] for part in PARTS},
         "data_digest": inputs.data_digest,
         "folds_digest": inputs.folds.digest,
         "task": asdict(inputs.task),
@@ -192,7 +193,7 @@ def _read_part(archive: Archive, part: str) -> Table:
         row_ids=tuple(archive.strings[f"{part}-ids"]),
         texts=tuple(archive.strings[f"{part}-texts"]),
         numeric=numeric,
-        categorical=cells.reshape(len(numeric), -1) if len(cells) else np.zeros((len(numeric), 0), dtype=object),
+        categorical=cells.reshape(len(numeric), archive.record["n_categorical"][part]),
         groups=None if groups is None else tuple(groups),
     )
 

@@ -68,7 +68,17 @@ def assert_same_inputs(one: Inputs, other: Inputs) -> None:
     assert (one.data_digest, one.key) == (other.data_digest, other.key)
 
 
-@pytest.mark.parametrize("inputs", [rich_inputs(), make_inputs("multilabel", n_rows=30)], ids=["rich", "plain"])
+def without_holdout() -> Inputs:
+    """Columns beside the text, and a hold-out that has these columns and no rows."""
+    inputs = rich_inputs()
+    return replace(inputs, holdout=inputs.train.rows(np.arange(0)), holdout_labels=inputs.labels[:0])
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [rich_inputs(), without_holdout(), make_inputs("multilabel", n_rows=30)],
+    ids=["rich", "without hold-out", "plain"],
+)
 def test_inputs_come_back_from_their_folder(tmp_path: Path, inputs: Inputs) -> None:
     """Without pickle, and with arrays that processes share."""
     folder = save_inputs(inputs, tmp_path / inputs.key)
