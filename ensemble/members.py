@@ -11,7 +11,7 @@ from textclf.errors import DataError
 from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
 
 N_NAMED = 3  # ids that a message spells out
-MOST_READ = 100  # members kept in memory; one beyond the best hundred is never among the best ten of some folds
+MOST_READ = 100  # members kept in memory; those beyond are hardly ever the best ten of any four folds
 
 
 @dataclass(frozen=True, kw_only=True)

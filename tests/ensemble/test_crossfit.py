@@ -122,3 +122,12 @@ def test_choosing_the_best_of_many_is_judged_too() -> None:
 
     assert np.mean(gaps) > 0.05
     assert np.mean(honest) == pytest.approx(0.5, abs=3 * np.std(honest) / np.sqrt(20))
+
+
+@pytest.mark.parametrize("name", BLENDS)
+def test_two_folds_are_enough(name: str) -> None:
+    """Every way can be judged with two folds, the one that judges others included."""
+    judged = cross_fit(get_blend(name), evidence(metric="roc_auc", n_folds=2, n_rows=100))
+
+    assert 0.5 < judged.score < 1
+    assert len(judged.fold_scores) == 2
