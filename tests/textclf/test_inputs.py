@@ -12,7 +12,7 @@ from tests.builders import make_inputs
 from textclf.arrays import IntArray
 from textclf.encode import encode_tables
 from textclf.errors import ConfigError, DataError, RunError
-from textclf.inputs import ENCODED_ARRAYS, PARTS, Inputs, load_inputs, save_inputs
+from textclf.inputs import ENCODED_ARRAYS, INPUTS_FORMAT, PARTS, Inputs, load_inputs, save_inputs
 from textclf.table import Table
 
 RECIPE = "punctuation+lower"
@@ -157,8 +157,8 @@ def test_a_changed_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="its content is not what was saved"):
         load_inputs(folder)
     record = folder / "record.json"
-    record.write_text(record.read_text().replace('"format": 1', '"format": 0'))
-    with pytest.raises(DataError, match="format 0, this version reads 1"):
+    record.write_text(record.read_text().replace(f'"format": {INPUTS_FORMAT}', '"format": 0'))
+    with pytest.raises(DataError, match=f"format 0, this version reads {INPUTS_FORMAT}"):
         load_inputs(folder)
 
 
