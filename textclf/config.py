@@ -101,10 +101,10 @@ class NetConfig(TextConfig):
     dropout: float = 0.2
     spatial_dropout: float = 0.2
     lr_min: float = 5e-4
-    lr_max: float = 3e-3
+    lr_max: float = 4e-3
     lr_decay: float = 0.3
     cycle_epochs: float = 2.0
-    batch_size: int = 256
+    batch_size: int = 128
     n_epochs: int = 4
     clip_norm: float = 1.0
     weight_decay: float = 0.0
@@ -152,9 +152,15 @@ class TextCnnConfig(NetConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DanConfig(NetConfig):
-    """Deep averaging network (Iyyer et al. 2015): the mean of the token vectors, then n_layers dense layers."""
+    """Deep averaging network (Iyyer et al. 2015): the mean of the token vectors, then n_layers dense layers.
 
-    n_layers: int = 2
+    Its vectors learn by default: a mean of frozen ones says too little.
+    """
+
+    trainable_embeddings: bool = True
+    spatial_dropout: float = 0.4
+    n_epochs: int = 6
+    n_layers: int = 1
 
     def __post_init__(self) -> None:
         NetConfig.__post_init__(self)
