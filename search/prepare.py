@@ -108,7 +108,7 @@ def prepare_study(
         hint = did_you_mean(options.metric, METRICS)
         raise ConfigError(f"--metric: {options.metric!r} is not one of {', '.join(METRICS)}{hint}")
     space = _make_space(options, ranges)
-    first_trials = _first_trials(options, space, enqueued)
+    chosen = _chosen_trials(options, space, enqueued)
     if options.train is None or options.test is None:
         missing = "--train" if options.train is None else "--test"
         raise ConfigError(f"{missing}: name a CSV file (or try --demo)")
@@ -132,6 +132,7 @@ def prepare_study(
         cache=vector_cache,
     )
     metric = get_metric(options.metric or DEFAULT_METRICS[inputs.task.kind], inputs.task)
+    first_trials = chosen if chosen is not None else tuple(known_good(space, n_rows=len(inputs.train)))
     fixed = tuple(space.to_optuna(params) for params in first_trials)
     return PreparedStudy(
         options=options,
@@ -192,13 +193,14 @@ def _describe_checkpoint(folder: Path) -> dict[str, str]:
     return {"checkpoint": str(folder.resolve()), "checkpoint_digest": digest.hexdigest()}
 
 
-def _first_trials(
+def _chosen_trials(
     options: StudyOptions, space: Space, enqueued: Sequence[Mapping[str, Any]] | None
-) -> tuple[Mapping[str, Any], ...]:
+) -> tuple[Mapping[str, Any], ...] | None:
+    """The first trials that the user wants, checked; None where the choice is ours."""
     if enqueued is not None:
         return tuple(check_enqueued(enqueued, space, source="enqueue"))
     if options.enqueue is None:
-        return tuple(known_good(space))
+        return None
     try:
         entries = json.loads(options.enqueue.read_text(encoding="utf-8"))
     except OSError as error:

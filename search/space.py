@@ -1,5 +1,6 @@
 """Where parameters are searched: default ranges per family, a user's changes to them, and the only suggest_* calls."""
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -96,7 +97,7 @@ _NETWORK: dict[str, Range] = {
     "spatial_dropout": Numbers(low=0.0, high=0.5),
     "lr_min": Numbers(low=1e-4, high=1e-3, log=True),
     "lr_max": Numbers(low=1e-3, high=1e-2, log=True),
-    "batch_size": Choices(choices=(128, 256, 512)),
+    "batch_size": Choices(choices=(32, 64, 128, 256)),
     "n_epochs": Numbers(low=2, high=6),
 }
 _RECURRENT: dict[str, Range] = {"hidden_size": Numbers(low=32, high=128, step=32), **_NETWORK}
@@ -219,13 +220,20 @@ def read_space_file(path: Path | str) -> dict[str, dict[str, Any]]:
     return content
 
 
-def known_good(space: Space) -> list[dict[str, Any]]:
-    """One good setting per family, the network of record first: the configurations' defaults, moved into the ranges."""
+def known_good(space: Space, *, n_rows: int) -> list[dict[str, Any]]:
+    """One good setting per family, the network of record first: the configurations' defaults, moved into the ranges.
+
+    n_rows: training rows; a network gets the batch size that gives it some 200 updates per epoch, from 32 to 128
+    """
+    from textclf.config import NetConfig
     from textclf.families import config_dict, parse_config
 
     settings = []
     for family, ranges in space.ranges.items():
-        defaults = config_dict(parse_config({"family": family}, source=family))
+        config = parse_config({"family": family}, source=family)
+        defaults = config_dict(config)
+        if isinstance(config, NetConfig):
+            defaults["batch_size"] = min(max(2 ** round(math.log2(max(n_rows, 1) / 200)), 32), 128)
         settings.append({"family": family, **{name: values.nearest(defaults[name]) for name, values in ranges.items()}})
     return settings
 
