@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from textclf.config import DanConfig, NetConfig, RecurrentConfig, TextCnnConfig
-from textclf.recurrent import Precision, RaggedBatch, bigru, bilstm, embed, pool_states, unpack
+from textclf.recurrent import Precision, RaggedBatch, bigru, embed, embed_bilstm, pool_states, unpack
 
 CNN_WIDTHS = (2, 3, 4, 5)
 
@@ -48,10 +48,13 @@ class TokenVectors(nn.Module):
         self.dropout = nn.Dropout(config.spatial_dropout)
         self.dim = shape.table.shape[1] + config.caps_flag
 
-    def forward(self, batch: RaggedBatch, precision: Precision = "fp32") -> Tensor:
+    def kept(self, batch: RaggedBatch) -> Tensor | None:
+        """Which channels each row keeps, (n_batch, dim) of 0 and 1 / (1 - p); None outside training."""
+        return self.dropout(self.table.new_ones(batch.n_rows, self.dim)) if self.training else None
+
+    def forward(self, batch: RaggedBatch) -> Tensor:
         """Look up and drop channels; returns (n_packed, dim)."""
-        keep = self.dropout(self.table.new_ones(batch.n_rows, self.dim)) if self.training else None
-        return embed(batch, self.table, keep, caps_flag=self.caps_flag, precision=precision)
+        return embed(batch, self.table, self.kept(batch), caps_flag=self.caps_flag)
 
 
 class Head(nn.Module):
@@ -82,9 +85,16 @@ class Recurrent(nn.Module):
 
     def forward(self, batch: RaggedBatch) -> Tensor:
         """States of the BiGRU, (n_packed, 2 * hidden_size)."""
-        x = self.vectors(batch, self.precision)
-        h = bilstm(batch, x, self.lstm, precision=self.precision)
-        return bigru(batch, h, self.gru, precision=self.precision)
+        vectors, precision = self.vectors, self.precision
+        h = embed_bilstm(
+            batch,
+            vectors.table,
+            vectors.kept(batch),
+            self.lstm,
+            caps_flag=vectors.caps_flag,
+            precision=precision,
+        )  # (n_packed, 2H)
+        return bigru(batch, h, self.gru, precision=precision)
 
 
 class BiLstmBiGru(nn.Module):
@@ -139,25 +149,31 @@ class BiLstmAttention(nn.Module):
 
 
 class TextCnn(nn.Module):
-    """TextCNN (Kim 2014): for each window width, the maximum of n_filters convolutions over a row's tokens."""
+    """TextCNN (Kim 2014): for each window width, the maximum of n_filters convolutions over a row's tokens.
+
+    A window starts at each token and reads zeros beyond the row's end. Windows are cut from the rows laid end to end,
+    so that no padding to the longest row is computed.
+    """
 
     def __init__(self, config: TextCnnConfig, shape: NetShape) -> None:
         super().__init__()
         self.vectors = TokenVectors(config, shape)
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(self.vectors.dim, config.n_filters, width, padding=width - 1) for width in CNN_WIDTHS
-        )
+        self.filters = nn.ModuleList(nn.Linear(width * self.vectors.dim, config.n_filters) for width in CNN_WIDTHS)
         self.head = Head(len(CNN_WIDTHS) * config.n_filters + shape.n_features, config, shape.n_logits)
 
     def forward(self, batch: RaggedBatch, features: Tensor) -> Tensor:
         """(n_batch, n_logits)."""
-        words, mask = unpack(batch, self.vectors(batch))  # (n_batch, longest, dim)
+        x = self.vectors(batch)
+        gap = max(CNN_WIDTHS) - 1  # zeros after each row
+        first = (batch.lengths + gap).cumsum(0) - batch.lengths - gap  # (n_batch,)
+        place = first[batch.row_of_token] + batch.step_of_token  # (n_packed,)
+        end_to_end = x.new_zeros(int(batch.n_packed + gap * batch.n_rows), x.shape[1]).index_copy(0, place, x)
+        starts = place.sort().values  # row by row, in the caller's order
         pooled = []
-        for width, convolve in zip(CNN_WIDTHS, self.convolutions, strict=True):
-            found = torch.relu(convolve(words.transpose(1, 2)))  # (n_batch, n_filters, longest + width - 1)
-            # a window counts when it holds at least one token of the row; relu makes 0 the neutral element
-            inside = nn.functional.pad(mask, (0, width - 1)) | nn.functional.pad(mask, (width - 1, 0))
-            pooled.append((found * inside[:, None]).amax(2))
+        for width, filters in zip(CNN_WIDTHS, self.filters, strict=True):
+            windows = end_to_end.unfold(0, width, 1)[starts]  # (n_packed, dim, width)
+            found = torch.relu(filters(windows.flatten(1)))  # (n_packed, n_filters)
+            pooled.append(torch.segment_reduce(found, "max", lengths=batch.lengths, axis=0))  # (n_batch, n_filters)
         return self.head(torch.cat((*pooled, features), 1))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from textclf import engine
 from textclf.errors import ConfigError, DataError
+from textclf.native import layers
 from textclf.native.build import build, chosen_isa, usable_isas
 from textclf.recurrent import (
     Engine,
@@ -21,6 +22,7 @@ from textclf.recurrent import (
     bigru,
     bilstm,
     embed,
+    embed_bilstm,
     engine_fingerprint,
     engine_name,
     native_problem,
@@ -96,8 +98,7 @@ class Problem:
     def packed(self, precision: Precision = "fp32") -> Tensor:
         """The same by the functions under test."""
         batch = self.batch()
-        x = embed(batch, self.table, self.mask, precision=precision)
-        h = bilstm(batch, x, self.lstm, precision=precision)
+        h = embed_bilstm(batch, self.table, self.mask, self.lstm, precision=precision)
         return pool_states(batch, bigru(batch, h, self.gru, precision=precision))
 
     def output_and_gradients(self, run: Callable[[], Tensor]) -> list[Tensor]:
@@ -188,6 +189,43 @@ def test_layers_agree_with_torchs_row_by_row(each_engine: Engine, case: str, *, 
         assert largest_error(problem.output_and_gradients(problem.packed), expected) < tolerance
 
 
+@pytest.mark.parametrize("share", [None, 0.0, 0.4])
+@pytest.mark.parametrize("caps_flag", [False, True])
+def test_projecting_distinct_words_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, *, share: float | None, caps_flag: bool
+) -> None:
+    """A layer over embeddings is the same whether words are projected once, token by token, or by torch."""
+    problem = Problem([*range(1, 31), 1, 1, 7], 9, 12)
+    batch, width = problem.batch(), 9 + caps_flag
+    mask = None if share is None else (torch.rand(batch.n_rows, width, dtype=torch.float64) >= share) / (1 - share)
+    weight = torch.randn(batch.n_packed, 24, dtype=torch.float64)
+    lstm = nn.LSTM(width, 12, bidirectional=True, dtype=torch.float64)
+    found = []
+    ways: list[tuple[Engine, float]] = [("torch", 0.0), ("native", 0.0), ("native", 9.0)]
+    for name, limit in ways:
+        set_engine(name)
+        monkeypatch.setattr(layers, "WORDS_PAY_BELOW", dict.fromkeys(layers.WORDS_PAY_BELOW, limit))
+        lstm.zero_grad()
+        h = embed_bilstm(batch, problem.table, mask, lstm, caps_flag=caps_flag)
+        (h * weight).sum().backward()  # type: ignore[no-untyped-call]
+        found.append([h.detach(), *(p.grad.clone() for p in lstm.parameters() if p.grad is not None)])
+
+    assert largest_error(found[1], found[0]) < 1e-13
+    assert largest_error(found[2], found[0]) < 1e-13
+    # the two ways do differ, in the last digits
+    assert not all(torch.equal(a, b) for a, b in zip(found[1], found[2], strict=True))
+
+
+def test_a_mask_that_is_no_dropout_is_applied_token_by_token() -> None:
+    """Any weights of channels are honoured, not only zeros and one other value."""
+    problem = Problem([3] * 20, 6, 4)
+    set_engine("native")
+    batch, mask = problem.batch(), torch.rand(20, 6, dtype=torch.float64)
+    expected = bilstm(batch, embed(batch, problem.table, mask), problem.lstm)
+
+    torch.testing.assert_close(embed_bilstm(batch, problem.table, mask, problem.lstm), expected, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_gradients_are_slopes(each_engine: Engine, cell: str) -> None:
     """Finite differences in float64 know nothing of either implementation."""
@@ -245,12 +283,17 @@ def test_a_row_does_not_feel_its_neighbours(each_engine: Engine) -> None:
         torch.testing.assert_close(alone.packed()[0], together[place], rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("learnt", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_native_engine_repeats_itself_bit_by_bit_with_any_number_of_threads(precision: Precision) -> None:
+def test_the_native_engine_repeats_itself_bit_by_bit_with_any_number_of_threads(
+    precision: Precision, *, learnt: bool
+) -> None:
     """Blocks of rows are fixed and sums are ordered, so threads decide nothing."""
     set_engine("native")
     problem = Problem([*range(1, 41), *([9] * 60)], 30, 24, dtype=torch.float32)
-    problem.table.requires_grad_()
+    problem.table.requires_grad_(learnt)
+    if not learnt:
+        problem.mask = torch.ones_like(problem.mask)  # words are projected once in either precision
     threads, runs = torch.get_num_threads(), []
     try:
         for n_threads in (1, 2, 3, 1):

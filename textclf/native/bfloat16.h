@@ -53,6 +53,8 @@ INLINE void multiply_add(FloatVector& sum, uint32_t a, WordVector b) {
 #endif
 }
 
+INLINE uint32_t keep(uint32_t unit, uint32_t mask) { return unit & mask; }
+
 INLINE WordVector pair(const bfloat16* even, const bfloat16* odd) { return load_words(even) | (load_words(odd) << 16); }
 
 }  // namespace textclf

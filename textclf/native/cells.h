@@ -9,7 +9,8 @@ struct LstmCell : Lstm {
   static constexpr bool kHasCell = true;
 
   // gates holds the input's share and gets the activations; recurrent is the previous state's share.
-  static INLINE Vector forward(Stored* gates, const Vector* recurrent, const Number*, Vector, Vector cell_before, Vector& cell) {
+  static INLINE Vector forward(Stored* gates, const Vector* recurrent, const Number*, Vector, Vector cell_before,
+                               Vector& cell) {
     Vector i = sigmoid(load(gates) + recurrent[0]), f = sigmoid(load(gates + kLanes) + recurrent[1]);
     Vector g = squash(load(gates + 2 * kLanes) + recurrent[2]), o = sigmoid(load(gates + 3 * kLanes) + recurrent[3]);
     store(gates, i);
@@ -21,7 +22,8 @@ struct LstmCell : Lstm {
   }
 
   // gates holds the activations and gets their gradients; returns what reaches the previous state beside the gates.
-  static INLINE Vector backward(Stored* gates, Vector grad_state, Vector& grad_cell, Vector, Vector cell_before, Vector cell) {
+  static INLINE Vector backward(Stored* gates, Vector grad_state, Vector& grad_cell, Vector, Vector cell_before,
+                                Vector cell) {
     Vector i = load(gates), f = load(gates + kLanes), g = load(gates + 2 * kLanes), o = load(gates + 3 * kLanes);
     Vector squashed = squash(cell);
     Vector total = grad_state * o * (1.0f - squashed * squashed) + grad_cell;
@@ -37,7 +39,8 @@ struct LstmCell : Lstm {
 struct GruCell : Gru {
   static constexpr bool kHasCell = false;
 
-  static INLINE Vector forward(Stored* gates, const Vector* recurrent, const Number* bias, Vector state_before, Vector, Vector&) {
+  static INLINE Vector forward(Stored* gates, const Vector* recurrent, const Number* bias, Vector state_before, Vector,
+                               Vector&) {
     Vector r = sigmoid(load(gates + kLanes) + recurrent[0]), z = sigmoid(load(gates + 2 * kLanes) + recurrent[1]);
     Vector m = recurrent[2] + load(bias + 3 * kLanes);
     Vector n = squash(load(gates) + r * m);

@@ -6,6 +6,7 @@
 
 #include "cells.h"
 #include "panels.h"
+#include "words.h"
 
 namespace textclf {
 
@@ -49,12 +50,18 @@ class Forward {
                 GatePanels<Hidden>({job.weight_hh[1], job.n_hidden, job.n_hidden})} {}
 
   void run() const {
+    const Buffer<Number> word_shares(job_.words.n_words * sizes_.gate_row, false);
+    if (job_.words.n_words) project_words(word_shares.get());
     const i64 n_tasks = 2 * Block::count(job_);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast<int>(job_.n_threads))
     for (i64 task = 0; task < n_tasks; task++) {
       Block block(job_, task / 2);
       int direction = static_cast<int>(task % 2);
-      for (i64 group = 0; group < sizes_.n_groups; group++) project(block, direction, group);
+      if (job_.words.n_words) {
+        look_up(block, direction, word_shares.get());
+      } else {
+        project(block, direction);
+      }
       for (i64 i = 0; i < block.n_steps; i++) {
         i64 step = direction == 0 ? i : block.n_steps - 1 - i;
         advance(block, direction, step, direction == 0 ? step - 1 : step + 1);
@@ -64,22 +71,81 @@ class Forward {
 
  private:
   // Fill the gates of the block's tokens with bias + input share.
-  void project(const Block& block, int direction, i64 group) const {
-    const Stored* input = static_cast<const Stored*>(job_.input);
-    const Number* bias = biases_.at(direction, group);
-    for (i64 step = 0; step < block.n_steps; step++)
-      for_tiles<Input::kCount>(block.n_alive(step), [&](auto height, i64 first) INLINE_LAMBDA {
-        constexpr int R = decltype(height)::value;
-        i64 token = block.token(step) + first;
-        const Stored* rows = input + token * job_.input_stride;
-        Vector sums[R][Input::kCount];
-        for (int r = 0; r < R; r++)
-          for (int c = 0; c < Input::kCount; c++) sums[r][c] = load(bias + c * kLanes);
-        accumulate(sums, input_[direction].n_units, input_[direction].at(group),
-                      [&](int r, i64 k) { return unit_at(rows + r * job_.input_stride, k); });
-        for (int r = 0; r < R; r++)
-          for (int c = 0; c < Input::kCount; c++) store(gates(token + r, direction, group) + c * kLanes, sums[r][c]);
-      });
+  void project(const Block& block, int direction) const {
+    for (i64 group = 0; group < sizes_.n_groups; group++) {
+      const Number* bias = biases_.at(direction, group);
+      for (i64 step = 0; step < block.n_steps; step++)
+        for_tiles<Input::kCount>(block.n_alive(step), [&](auto height, i64 first) INLINE_LAMBDA {
+          constexpr int R = decltype(height)::value;
+          i64 token = block.token(step) + first;
+          Vector sums[R][Input::kCount] = {};
+          multiply(sums, token, direction, group);
+          for (int r = 0; r < R; r++)
+            for (int c = 0; c < Input::kCount; c++)
+              store(gates(token + r, direction, group) + c * kLanes, sums[r][c] + load(bias + c * kLanes));
+        });
+    }
+  }
+
+  // sums += the shares of R rows of the input.
+  template <int R>
+  INLINE void multiply(Vector (&sums)[R][Input::kCount], i64 first_row, int direction, i64 group) const {
+    const Stored* rows = input(first_row);
+    accumulate(sums, input_[direction].n_units, input_[direction].at(group),
+               [&](int r, i64 k) { return unit_at(rows + r * job_.input_stride, k); });
+  }
+
+  // The share of every word with all its channels, like gates but of the computing type.
+  void project_words(Number* shares) const {
+    const i64 n_words = job_.words.n_words;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast<int>(job_.n_threads))
+    for (i64 chunk = 0; chunk < n_words; chunk += kBlockRows)
+      for (int direction = 0; direction < 2; direction++)
+        for (i64 group = 0; group < sizes_.n_groups; group++)
+          for_tiles<Input::kCount>(
+              n_words - chunk < kBlockRows ? n_words - chunk : kBlockRows, [&](auto height, i64 first) INLINE_LAMBDA {
+                constexpr int R = decltype(height)::value;
+                Vector sums[R][Input::kCount] = {};
+                multiply(sums, chunk + first, direction, group);
+                for (int r = 0; r < R; r++)
+                  for (int c = 0; c < Input::kCount; c++)
+                    store(
+                        shares + (chunk + first + r) * sizes_.gate_row + sizes_.gates_at(direction, group) + c * kLanes,
+                        sums[r][c]);
+              });
+  }
+
+  // As project, from the words' shares: gates = bias + scale * (share of the word - share of its dropped channels).
+  void look_up(const Block& block, int direction, const Number* shares) const {
+    const Number scale = static_cast<Number>(job_.words.scale);
+    DroppedUnits dropped(job_);
+    for (i64 row = 0; row < block.n_alive(0); row++) {
+      const i64 place = block.first_row + row, batch_row = job_.words.row_at[place];
+      dropped.read(batch_row);
+      for (i64 group = 0; group < sizes_.n_groups; group++) {
+        const Number* bias = biases_.at(direction, group);
+        const Unit* panel = input_[direction].at(group);
+        for_tiles<Input::kCount>(job_.words.lengths[batch_row], [&](auto height, i64 first) INLINE_LAMBDA {
+          constexpr int R = decltype(height)::value;
+          i64 word[R];
+          const Stored* rows[R];
+          for (int r = 0; r < R; r++) {
+            word[r] = job_.words.word_of_token[job_.step_start[first + r] + place];
+            rows[r] = input(word[r]);
+          }
+          Vector sums[R][Input::kCount] = {};
+          accumulate_rows(
+              sums, dropped.n, [&](i64 k) { return panel + dropped.unit(k) * Input::kCount * kLanes; },
+              [&](int r, i64 k) { return keep(unit_at(rows[r], dropped.unit(k)), dropped.mask(k)); });
+          for (int r = 0; r < R; r++) {
+            const Number* share = shares + word[r] * sizes_.gate_row + sizes_.gates_at(direction, group);
+            Stored* to = gates(job_.step_start[first + r] + place, direction, group);
+            for (int c = 0; c < Input::kCount; c++)
+              store(to + c * kLanes, scale * (load(share + c * kLanes) - sums[r][c]) + load(bias + c * kLanes));
+          }
+        });
+      }
+    }
   }
 
   // Run one step of the block's rows; rows that were not alive at the step before start from zero.
@@ -92,7 +158,8 @@ class Forward {
       const i64 column = sizes_.states_at(direction, group);
       auto finish = [&](i64 row, const Vector* recurrent, Vector state_before, Vector cell_before) INLINE_LAMBDA {
         Vector cell;
-        Vector state = Cell::forward(gates(token + row, direction, group), recurrent, bias, state_before, cell_before, cell);
+        Vector state =
+            Cell::forward(gates(token + row, direction, group), recurrent, bias, state_before, cell_before, cell);
         if constexpr (Cell::kHasCell) store(cells(token + row) + column, cell);
         store(states(token + row) + column, state);
       };
@@ -101,7 +168,7 @@ class Forward {
         const Stored* rows = states(before + first) + sizes_.states_at(direction, 0);
         Vector sums[R][Hidden::kCount] = {};
         accumulate(sums, hidden_[direction].n_units, hidden_[direction].at(group),
-                      [&](int r, i64 k) { return unit_at(rows + r * sizes_.state_row, k); });
+                   [&](int r, i64 k) { return unit_at(rows + r * sizes_.state_row, k); });
         for (int r = 0; r < R; r++) {
           i64 row = first + r;
           Vector cell_before = zero;
@@ -114,6 +181,7 @@ class Forward {
     }
   }
 
+  const Stored* input(i64 row) const { return static_cast<const Stored*>(job_.input) + row * job_.input_stride; }
   Stored* gates(i64 token, int direction, i64 group) const {
     return static_cast<Stored*>(job_.gates) + token * sizes_.gate_row + sizes_.gates_at(direction, group);
   }

@@ -12,13 +12,28 @@
 
 namespace textclf {
 
-// Mirrored by textclf/native/library.py: same fields, same order, 8 bytes each.
+// The structures here are mirrored by textclf/native/library.py: same fields, same order, 8 bytes each.
+
+// Inputs that are word vectors: a batch repeats words, so each distinct one is projected once, and what its dropped
+// channels would have added is taken off token by token. No words, no such inputs.
+struct Words {
+  i64 n_words;
+  const i64* word_of_token;     // (n_tokens,) rows of the input
+  const i64* occurrence_start;  // (n_words + 1,)
+  const i64* occurrences;       // (n_tokens,) tokens by word
+  const i64* row_at;            // (n_rows,) the row at each place of the sorted batch
+  const i64* lengths;           // (n_rows,) tokens of each row
+  const void* mask;             // (n_rows, n_inputs) computing type: 0 drops a channel, others are `scale`; or null
+  double scale;
+};
+
 struct Job {
   i64 n_tokens, n_steps, n_inputs, n_hidden, n_threads;
   const i64* alive;       // (n_steps,) rows that still have a token at each step, never increasing
   const i64* step_start;  // (n_steps + 1,) where each step begins in the flat sequence
-  const void* input;      // (n_tokens, input_stride) of the storage type
+  const void* input;      // (n_tokens, input_stride) of the storage type; with words: one row for each of them
   i64 input_stride;
+  Words words;
   const void* weight_ih[2];  // per direction: (n_gates * n_hidden, n_inputs)
   const void* weight_hh[2];  //                (n_gates * n_hidden, n_hidden)
   const void* bias_ih[2];    //                (n_gates * n_hidden,)
@@ -91,9 +106,9 @@ struct Block {
 template <class T>
 class Buffer {
  public:
-  explicit Buffer(i64 size) : data_(static_cast<T*>(__builtin_malloc(bytes(size) + 64))) {
+  explicit Buffer(i64 size, bool clear = true) : data_(static_cast<T*>(__builtin_malloc(bytes(size) + 64))) {
     base_ = reinterpret_cast<T*>(round_up(reinterpret_cast<intptr_t>(data_), 64));
-    memset(static_cast<void*>(base_), 0, bytes(size));
+    if (clear) memset(static_cast<void*>(base_), 0, bytes(size));
   }
   ~Buffer() { __builtin_free(data_); }
   Buffer(const Buffer&) = delete;

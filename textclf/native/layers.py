@@ -5,34 +5,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from textclf.native.build import Storage, chosen_isa
-from textclf.native.library import Job, Library, Lookup, Pooling, open_library
+from textclf.native.build import Storage
+from textclf.native.library import STORED, Job, library_for
+from textclf.native.rows import WordInput, find_words, look_up_ids, summarise_mask
 from textclf.ragged import RaggedBatch
 
 Cell = Literal["lstm", "gru"]
 
-_STORED: dict[Storage, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
-_STORAGE: dict[torch.dtype, Storage] = {dtype: storage for storage, dtype in _STORED.items()}
+# Up to what sum of distinct words per token and share of dropped channels it pays to project distinct words: measured
+WORDS_PAY_BELOW: dict[Storage, float] = {"fp32": 0.65, "bf16": 0.5, "fp64": 0.65}
+
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-
-
-def look_up(batch: RaggedBatch, table: Tensor, mask: Tensor | None, caps: Tensor | None, *, storage: Storage) -> Tensor:
-    """Rows of a frozen table, then the flag of each token, times the row's mask: (n_packed, width)."""
-    width = table.shape[1] + (caps is not None)
-    output = torch.empty(batch.n_packed, width, dtype=_STORED[storage])
-    job = Lookup(
-        n_tokens=batch.n_packed,
-        n_channels=table.shape[1],
-        n_threads=torch.get_num_threads(),
-        caps=None if caps is None else caps.data_ptr(),
-        token_ids=batch.token_ids.data_ptr(),
-        row_of_token=batch.row_of_token.data_ptr(),
-        table=table.data_ptr(),
-        mask=None if mask is None else mask.data_ptr(),
-        output=output.data_ptr(),
-    )
-    _library(output.dtype).run("look_up", job)
-    return output
 
 
 def run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, *, storage: Storage) -> Tensor:
@@ -41,35 +24,61 @@ def run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, *, storage
     x: (n_packed, input_size)
     returns: (n_packed, 2 * hidden_size) of the storage type
     """
+    return _run(batch, x.to(STORED[storage]), None, layer)
+
+
+def run_words(
+    batch: RaggedBatch,
+    table: Tensor,
+    mask: Tensor | None,
+    caps: Tensor | None,
+    layer: nn.LSTM | nn.GRU,
+    *,
+    storage: Storage,
+) -> Tensor | None:
+    """Run a layer over ``look_up`` of the same arguments, with each distinct word projected once.
+
+    returns: as ``run_layer``, or None where it would not pay (few repeated words, many dropped channels)
+    """
+    summary = summarise_mask(mask, storage)
+    if summary.n_zero + summary.n_kept < summary.n_cells:
+        return None  # no mask of dropout
+    dropped = summary.n_zero / max(summary.n_cells, 1)
+    if storage == "bf16":
+        dropped = 1 - (1 - dropped) ** 2  # channels are taken off in pairs
+    words = find_words(batch, len(table), caps, mask, summary.scale)
+    if words.n_words / batch.n_packed + dropped > WORDS_PAY_BELOW[storage]:
+        return None
+    flags = None if caps is None else words.caps[: words.n_words]
+    return _run(batch, look_up_ids(words.ids[: words.n_words], table, flags, storage), words, layer)
+
+
+def _run(batch: RaggedBatch, x: Tensor, words: WordInput | None, layer: nn.LSTM | nn.GRU) -> Tensor:
     cell: Cell = "lstm" if isinstance(layer, nn.LSTM) else "gru"
     weights = tuple(weight.contiguous() for weight in layer.parameters())
-    x = x.to(_STORED[storage])
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights)):
-        return _Layer.apply(batch, cell, x, *weights)  # type: ignore[no-untyped-call]
-    call = _Call(batch, cell, x, weights)
+        return _Layer.apply(batch, words, cell, x, *weights)  # type: ignore[no-untyped-call]
+    call = _Call(batch, words, cell, x, weights)
     call.give_back()
     return call.output()
-
-
-def pool(batch: RaggedBatch, states: Tensor) -> Tensor:
-    """Reduce states to features: (n_rows, 6 * hidden_size)."""
-    return _Pool.apply(batch, states)  # type: ignore[no-untyped-call]
 
 
 class _Call:
     """A forward pass that has run, with what its backward pass needs."""
 
-    def __init__(self, batch: RaggedBatch, cell: Cell, x: Tensor, weights: tuple[Tensor, ...]) -> None:
-        self.library, self.cell, self.batch = _library(x.dtype), cell, batch
-        n_inputs, n_hidden = x.shape[1], weights[1].shape[1]
+    def __init__(
+        self, batch: RaggedBatch, words: WordInput | None, cell: Cell, x: Tensor, weights: tuple[Tensor, ...]
+    ) -> None:
+        self.library, self.cell, self.kept = library_for(x.dtype), cell, (batch, words)
+        n_packed, n_inputs, n_hidden = batch.n_packed, x.shape[1], weights[1].shape[1]
         padded = -(-n_hidden // self.library.lanes) * self.library.lanes
-        even = x.dtype == torch.bfloat16 and n_inputs % 2  # bfloat16 is read in pairs
-        self.x = nn.functional.pad(x, (0, 1)) if even else x.contiguous()
-        self.states = x.new_empty(len(x), 2, padded)
-        self.gates = _spare.take(len(x) * 8 * padded, x.dtype)
-        self.cells = _spare.take(len(x) * 2 * padded, weights[0].dtype)
+        uneven = x.dtype == torch.bfloat16 and n_inputs % 2  # bfloat16 is read in pairs
+        self.x = nn.functional.pad(x, (0, 1)) if uneven else x.contiguous()
+        self.states = x.new_empty(n_packed, 2, padded)
+        self.gates = _spare.take(n_packed * 8 * padded, x.dtype)
+        self.cells = _spare.take(n_packed * 2 * padded, weights[0].dtype)
         self.job = Job(
-            n_tokens=len(x),
+            n_tokens=n_packed,
             n_steps=batch.longest,
             n_inputs=n_inputs,
             n_hidden=n_hidden,
@@ -82,17 +91,19 @@ class _Call:
             states=self.states.data_ptr(),
             cells=self.cells.data_ptr(),
         )
+        if words:
+            words.point(self.job, batch)
         _point_pairs(self.job, "", weights)
         self.library.run(f"{cell}_forward", self.job)
 
     def output(self) -> Tensor:
         """The states without their padding, (n_packed, 2 * hidden_size)."""
-        return self.states[:, :, : self.job.n_hidden].reshape(len(self.x), -1)
+        return self.states[:, :, : self.job.n_hidden].reshape(len(self.states), -1)
 
     def backward(self, grad: Tensor, grad_x: Tensor | None, grad_weights: tuple[Tensor, ...]) -> None:
         """Fill the gradients; the forward pass's buffers are used up."""
         padding = self.states.shape[2] - self.job.n_hidden
-        grad_states = grad.reshape(len(self.x), 2, -1)
+        grad_states = grad.reshape(len(self.states), 2, -1)
         grad_states = (nn.functional.pad(grad_states, (0, padding)) if padding else grad_states).contiguous()
         self.job.grad_states = grad_states.data_ptr()
         self.job.grad_input = None if grad_x is None else grad_x.data_ptr()
@@ -109,59 +120,24 @@ class _Call:
 
 class _Layer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, batch: RaggedBatch, cell: Cell, x: Tensor, *weights: Tensor) -> Tensor:
-        ctx.batch, ctx.cell, ctx.call = batch, cell, _Call(batch, cell, x, weights)
+    def forward(
+        ctx: Any, batch: RaggedBatch, words: WordInput | None, cell: Cell, x: Tensor, *weights: Tensor
+    ) -> Tensor:
+        ctx.batch, ctx.words, ctx.cell = batch, words, cell
+        ctx.call = _Call(batch, words, cell, x, weights)
         ctx.save_for_backward(x, *weights)
         return ctx.call.output()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
-        call = ctx.call or _Call(ctx.batch, ctx.cell, x, tuple(weights))  # a backward pass uses its call up
+        # a backward pass uses its call up
+        call = ctx.call or _Call(ctx.batch, ctx.words, ctx.cell, x, tuple(weights))
         ctx.call = None
-        grad_x = torch.empty_like(x) if ctx.needs_input_grad[2] else None
+        grad_x = torch.empty_like(x) if ctx.needs_input_grad[3] else None
         grad_weights = tuple(torch.empty_like(weight) for weight in weights)
         call.backward(grad, grad_x, grad_weights)
-        return None, None, grad_x, *grad_weights
-
-
-class _Pool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, batch: RaggedBatch, states: Tensor) -> Tensor:
-        states = states.contiguous()
-        n_rows, width = batch.n_rows, states.shape[1]
-        number = torch.float64 if states.dtype == torch.float64 else torch.float32
-        features = torch.empty(n_rows, 3 * width, dtype=number)
-        highest = torch.empty(n_rows, width, dtype=torch.int32)
-        job = Pooling(
-            n_rows=n_rows,
-            n_hidden=width // 2,
-            n_threads=torch.get_num_threads(),
-            lengths=batch.lengths.data_ptr(),
-            first_token=batch.first_token.data_ptr(),
-            step_start=batch.step_start.data_ptr(),
-            states=states.data_ptr(),
-            features=features.data_ptr(),
-            highest=highest.data_ptr(),
-        )
-        _library(states.dtype).run("pool", job)
-        ctx.job, ctx.kept = job, (batch, highest)
-        ctx.shape, ctx.dtype = states.shape, states.dtype
-        return features
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grad = grad.contiguous()
-        grad_states = torch.empty(ctx.shape, dtype=ctx.dtype)
-        job: Pooling = ctx.job
-        job.grad_features, job.grad_states = grad.data_ptr(), grad_states.data_ptr()
-        job.n_threads = torch.get_num_threads()
-        _library(ctx.dtype).run("pool_backward", job)
-        return None, grad_states
-
-
-def _library(dtype: torch.dtype) -> Library:
-    return open_library(_STORAGE[dtype], chosen_isa())
+        return None, None, None, grad_x, *grad_weights
 
 
 def _point_pairs(job: Job, prefix: str, tensors: Any) -> None:

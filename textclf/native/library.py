@@ -3,9 +3,27 @@
 import ctypes
 from functools import cache
 
-from textclf.native.build import BuildError, Isa, Storage, build
+import torch
+
+from textclf.native.build import BuildError, Isa, Storage, build, chosen_isa
+
+STORED: dict[Storage, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+_STORAGE: dict[torch.dtype, Storage] = {dtype: storage for storage, dtype in STORED.items()}
 
 _POINTER, _PAIR, _INT = ctypes.c_void_p, ctypes.c_void_p * 2, ctypes.c_int64
+
+
+class Words(ctypes.Structure):
+    """Inputs that are word vectors; ``native/job.h`` says what each field is."""
+
+    _fields_ = (
+        ("n_words", _INT),
+        *(
+            (name, _POINTER)
+            for name in ("word_of_token", "occurrence_start", "occurrences", "row_at", "lengths", "mask")
+        ),
+        ("scale", ctypes.c_double),
+    )
 
 
 class Job(ctypes.Structure):
@@ -17,6 +35,7 @@ class Job(ctypes.Structure):
         ("step_start", _POINTER),
         ("input", _POINTER),
         ("input_stride", _INT),
+        ("words", Words),
         *((name, _PAIR) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
         *((name, _POINTER) for name in ("gates", "states", "cells", "grad_states", "grad_input")),
         *((name, _PAIR) for name in ("grad_weight_ih", "grad_weight_hh", "grad_bias_ih", "grad_bias_hh")),
@@ -30,6 +49,24 @@ class Lookup(ctypes.Structure):
         *((name, _INT) for name in ("n_tokens", "n_channels", "n_threads")),
         *((name, _POINTER) for name in ("caps", "token_ids", "row_of_token", "table", "mask", "output")),
     )
+
+
+class Vocabulary(ctypes.Structure):
+    """A search for distinct words; ``native/rows.h`` says what each field is."""
+
+    _fields_ = (
+        ("n_tokens", _INT),
+        ("n_ids", _INT),
+        *((name, _POINTER) for name in ("token_ids", "caps", "word_of_token", "id_of_word", "caps_of_word")),
+        *((name, _POINTER) for name in ("occurrence_start", "occurrences")),
+        ("n_words", _INT),
+    )
+
+
+class MaskSummary(ctypes.Structure):
+    """Counts over a mask; ``native/rows.h`` says what each field is."""
+
+    _fields_ = (("n_cells", _INT), ("mask", _POINTER), ("n_zero", _INT), ("n_kept", _INT), ("scale", ctypes.c_double))
 
 
 class Pooling(ctypes.Structure):
@@ -66,3 +103,8 @@ def open_library(storage: Storage, isa: Isa) -> Library:
     raises: BuildError if that is not possible here
     """
     return Library(storage, isa)
+
+
+def library_for(dtype: torch.dtype) -> Library:
+    """The engine that stores this type, for the instruction set in use."""
+    return open_library(_STORAGE[dtype], chosen_isa())

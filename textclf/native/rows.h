@@ -1,7 +1,7 @@
 // Work on whole rows and tokens: looking embeddings up, and reducing a row's states to features.
 #pragma once
 
-#include "simd.h"
+#include "job.h"
 
 namespace textclf {
 
@@ -11,12 +11,12 @@ INLINE double to_number(double value) { return value; }
 // Mirrored by textclf/native/library.py.
 struct Lookup {
   i64 n_tokens, n_channels, n_threads;
-  const uint8_t* caps;       // (n_tokens,) a flag that becomes the last channel, or null
-  const i64* token_ids;      // (n_tokens,) rows of the table
-  const i64* row_of_token;   // (n_tokens,) rows of the mask
-  const Number* table;       // (n_words, n_channels)
-  const Number* mask;        // (n_rows, width), or null
-  Stored* output;            // (n_tokens, width)
+  const uint8_t* caps;      // (n_tokens,) a flag that becomes the last channel, or null
+  const i64* token_ids;     // (n_tokens,) rows of the table
+  const i64* row_of_token;  // (n_tokens,) rows of the mask
+  const Number* table;      // (n_words, n_channels)
+  const Number* mask;       // (n_rows, width), or null
+  Stored* output;           // (n_tokens, width)
 };
 
 inline void look_up(const Lookup& job) {
@@ -89,6 +89,63 @@ inline void pool_backward(const Pooling& job) {
       }
     }
   }
+}
+
+// Mirrored by textclf/native/library.py.
+struct Vocabulary {
+  i64 n_tokens, n_ids;
+  const i64* token_ids;   // (n_tokens,) below n_ids
+  const uint8_t* caps;    // (n_tokens,) a flag that tells equal ids apart, or null
+  i64* word_of_token;     // (n_tokens,) the results: words are numbered as they come
+  i64* id_of_word;        // (n_tokens,) of which the first n_words are filled
+  uint8_t* caps_of_word;  // likewise
+  i64* occurrence_start;  // (n_tokens + 1,) likewise, n_words + 1
+  i64* occurrences;       // (n_tokens,) tokens by word
+  i64 n_words;
+};
+
+inline void find_words(Vocabulary& job) {
+  Buffer<i64> word_of(2 * job.n_ids);  // one more than the word's number, 0 for words not yet met
+  job.n_words = 0;
+  for (i64 token = 0; token < job.n_tokens; token++) {
+    const uint8_t caps = job.caps ? job.caps[token] != 0 : 0;
+    i64& word = word_of.get()[2 * job.token_ids[token] + caps];
+    if (word == 0) {
+      job.id_of_word[job.n_words] = job.token_ids[token];
+      job.caps_of_word[job.n_words] = caps;
+      job.occurrence_start[job.n_words] = 0;
+      word = ++job.n_words;
+    }
+    job.word_of_token[token] = word - 1;
+    job.occurrence_start[word - 1]++;
+  }
+  i64 begin = 0;  // from counts to the place after each word's last occurrence, then back to front to its first
+  for (i64 word = 0; word < job.n_words; word++) begin = job.occurrence_start[word] += begin;
+  job.occurrence_start[job.n_words] = job.n_tokens;
+  for (i64 token = job.n_tokens - 1; token >= 0; token--)
+    job.occurrences[--job.occurrence_start[job.word_of_token[token]]] = token;
+}
+
+// Mirrored by textclf/native/library.py.
+struct MaskSummary {
+  i64 n_cells;
+  const Number* mask;  // (n_cells,)
+  i64 n_zero;          // the results: cells that are 0
+  i64 n_kept;          // cells equal to the first that is not
+  double scale;        // which is this, or 0
+};
+
+inline void summarise_mask(MaskSummary& job) {
+  Number scale = 0;
+  for (i64 i = 0; i < job.n_cells && scale == 0; i++) scale = job.mask[i];
+  i64 n_zero = 0, n_kept = 0;
+  for (i64 i = 0; i < job.n_cells; i++) {
+    n_zero += job.mask[i] == 0;
+    n_kept += job.mask[i] == scale;
+  }
+  job.n_zero = n_zero;
+  job.n_kept = scale == 0 ? 0 : n_kept;
+  job.scale = static_cast<double>(scale);
 }
 
 }  // namespace textclf

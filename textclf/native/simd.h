@@ -89,6 +89,12 @@ INLINE Unit unit_at(const Stored* row, i64 k) {
   return value;
 }
 
+// The kept part of a unit; without pairs a unit is kept whole.
+template <class T>
+INLINE T keep(T unit, uint32_t) {
+  return unit;
+}
+
 // Units of two rows, element by element; without pairs a unit is the even row's alone.
 template <class T>
 INLINE UnitVector pair(const T* even, const T*) {
@@ -103,13 +109,15 @@ INLINE UnitVector pair(const T* even, const T*) {
 
 namespace textclf {
 
-// sums[r][c] += product over k of element(r, k) and the vector panel[k][c]; `element` says where A comes from.
-template <int R, int C, class Element>
-INLINE void accumulate(Vector (&sums)[R][C], i64 n_units, const Unit* panel, Element element) {
+// sums[r][c] += product over k of element(r, k) and vector c of row_of(k): `element` says where A comes from, `row_of`
+// where B does.
+template <int R, int C, class RowOf, class Element>
+INLINE void accumulate_rows(Vector (&sums)[R][C], i64 n_units, RowOf row_of, Element element) {
   for (i64 k = 0; k < n_units; k++) {
+    const Unit* row = row_of(k);
     UnitVector b[C];
 #pragma GCC unroll 8
-    for (int c = 0; c < C; c++) b[c] = load_units(panel + (k * C + c) * kLanes);
+    for (int c = 0; c < C; c++) b[c] = load_units(row + c * kLanes);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       Unit a = element(r, k);
@@ -117,6 +125,12 @@ INLINE void accumulate(Vector (&sums)[R][C], i64 n_units, const Unit* panel, Ele
       for (int c = 0; c < C; c++) multiply_add(sums[r][c], a, b[c]);
     }
   }
+}
+
+// The same over all rows of a panel.
+template <int R, int C, class Element>
+INLINE void accumulate(Vector (&sums)[R][C], i64 n_units, const Unit* panel, Element element) {
+  accumulate_rows(sums, n_units, [&](i64 k) INLINE_LAMBDA { return panel + k * C * kLanes; }, element);
 }
 
 // Call f with the number n, 1 <= n <= Max, as a compile-time constant.
