@@ -106,8 +106,10 @@ class Coordinator:
             self._recover()
             try:
                 while not self._is_over():
+                    if self.executor.blocks:
+                        self._tell()
                     self._submit(budget, deadline)
-                    self._tell()
+                    self._tell()  # records are written while workers are busy
                     if not self._running and not self._waiting:
                         break
                     self._collect(budget)

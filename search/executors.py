@@ -33,10 +33,11 @@ SECONDS_TO_LEAVE = 5.0
 class TrialExecutor(Executor):
     """An executor of trials: submit(run, job) calls run(job, hooks, shared) where the trial is to run.
 
-    n_workers: trials that run at one time. stop: ask running trials to end at their next epoch. kill: end them now.
+    n_workers: trials that run at one time. blocks: whether submit returns only when the trial is done. stop: ask running trials to end at their next epoch. kill: end them now.
     """
 
     n_workers = 1
+    blocks = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run a job: the arguments are the runner and the job."""
@@ -51,6 +52,8 @@ class TrialExecutor(Executor):
 
 class InlineExecutor(TrialExecutor):
     """Runs a trial while it is submitted, in this process."""
+
+    blocks = True
 
     def __init__(self, shared: Any, *, on_progress: OnProgress) -> None:
         self._shared, self._stopping = shared, False

@@ -83,13 +83,13 @@ def excess_p_value(excess: list[FloatArray]) -> float:
     from scipy.stats import t
 
     rows = np.concatenate(excess)
+    if not np.isfinite(rows).all():
+        return 1.0
     errors = [float(rows.std(ddof=1) / math.sqrt(len(rows)))]
     if len(excess) > 1:
         means = np.array([part.mean() for part in excess])
         errors.append(float(means.std(ddof=1) / math.sqrt(len(means))))
     error, mean = max(errors), float(rows.mean())
-    if not math.isfinite(mean):
-        return 1.0
     return float(t.sf(mean / error, df=len(rows) - 1)) if error > 0 else float(mean <= 0)
 
 

@@ -151,11 +151,10 @@ def told_value(result: TrialSummary) -> float | None:
 def tell(storage: optuna.storages.BaseStorage, trial_id: int, result: TrialSummary) -> None:
     """Write a result to a running trial; what is there already is written again, which changes nothing.
 
-    The sampler's after_trial is not called: none of the allowed ones does anything there without constraints.
+    What the pruner noted stays in the result: no sampler reads it, and a trial must come back as it was asked. The
+    sampler's after_trial is not called: none of the allowed ones does anything there without constraints.
     """
     for step, value in result.reports:
         storage.set_trial_intermediate_value(trial_id, step, value)
-    for key, value in result.attributes.get("pruner", {}).items():
-        storage.set_trial_system_attr(trial_id, key, value)
     told = told_value(result)
     storage.set_trial_state_values(trial_id, STATES[result.outcome], None if told is None else [told])
