@@ -30,16 +30,19 @@ def seeded(seed: int, *, device: str) -> Iterator[None]:
 
     devices = [torch.device(device)] if device.startswith("cuda") else []
     was_deterministic = torch.are_deterministic_algorithms_enabled()
+    was_filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     was_benchmark, was_tf32 = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(mode=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs a pass over every buffer
         torch.backends.cudnn.benchmark = False
         torch.backends.cuda.matmul.allow_tf32 = False
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(mode=was_deterministic)
+            torch.utils.deterministic.fill_uninitialized_memory = was_filled  # type: ignore[attr-defined]
             torch.backends.cudnn.benchmark = was_benchmark
             torch.backends.cuda.matmul.allow_tf32 = was_tf32
 
