@@ -8,6 +8,7 @@ from torch import nn
 from textclf.config import DanConfig, NetConfig, RecurrentConfig, TextCnnConfig
 from textclf.families import FAMILIES
 from textclf.nets import (
+    CNN_WIDTHS,
     BiLstmAttention,
     BiLstmBiGru,
     BiLstmBiGruKeras,
@@ -24,7 +25,7 @@ NETWORKS: dict[str, tuple[NetworkFactory, NetConfig]] = {
     "bilstm_bigru_keras": (BiLstmBiGruKeras, RecurrentConfig(family="bilstm_bigru_keras", hidden_size=7, dense_size=5)),
     "bilstm_attention": (BiLstmAttention, RecurrentConfig(family="bilstm_attention", hidden_size=7, dense_size=5)),
     "textcnn": (TextCnn, TextCnnConfig(family="textcnn", n_filters=6, dense_size=5)),
-    "dan": (DeepAveraging, DanConfig(family="dan", n_layers=2, dense_size=16)),
+    "dan": (DeepAveraging, DanConfig(family="dan", n_layers=2, dense_size=16, trainable_embeddings=False)),
 }
 LENGTHS = (1, 9, 3, 3, 6, 1, 12)
 N_WORDS, DIM, N_FEATURES = 20, 10, 4
@@ -162,3 +163,24 @@ def test_recurrent_weights_start_orthogonal_gate_by_gate(layer: nn.LSTM | nn.GRU
         torch.testing.assert_close(gate @ gate.T, torch.eye(5), rtol=0, atol=1e-5)
     bias = layer.get_parameter("bias_ih_l0").detach().reshape(-1, 5).sum(1)
     assert bias.tolist() == ([0, 5, 0, 0] if isinstance(layer, nn.LSTM) else [0, 0, 0])
+
+
+def test_text_cnn_is_the_convolution_of_torch() -> None:
+    """A row's pooled features are the maxima of nn.Conv1d over its tokens, zeros after its end."""
+    net = make_network("textcnn").eval()
+    assert isinstance(net, TextCnn)
+    tokens, starts, _ = make_rows()
+    row = 2
+    ids = torch.from_numpy(tokens[starts[row] : starts[row + 1]]).long()
+    x = torch.cat((net.vectors.table[ids], (ids % 3 == 0).double()[:, None]), 1)
+    pooled = []
+    for width, filters in zip(CNN_WIDTHS, net.filters, strict=True):
+        weight = filters.get_parameter("weight").view(-1, x.shape[1], width)
+        padded = nn.functional.pad(x.T[None], (0, width - 1))
+        found = nn.functional.conv1d(padded, weight, filters.get_parameter("bias"))
+        pooled.append(torch.relu(found).amax(2)[0])
+    _, features = make_batch(list(range(len(LENGTHS))))
+
+    expected = net.head(torch.cat((*pooled, features[row]))[None])
+
+    torch.testing.assert_close(net(*make_batch([row])), expected, rtol=0, atol=1e-10)
