@@ -16,9 +16,11 @@ from search.ranking import (
     count_outcomes,
     describe_params,
     families_of,
+    family_of,
     rank_trials,
     searched,
     seconds_saved,
+    share_done,
     show_seconds,
 )
 from search.study_figures import (
@@ -132,6 +134,16 @@ def leaderboard_note(study: StudyRecord, trials: Sequence[TrialSummary]) -> str:
             )
         lines += ["", HOW_TO_READ]
     return "\n".join(lines)
+
+
+def trial_note(study: StudyRecord, trial: TrialSummary) -> str:
+    """A trial's description in Markdown: what it is, how it ended, what it cost."""
+    family = family_of(trial)
+    for standing in rank_trials([trial]):
+        folds = f"folds {standing.fold_mean:.4f} ± {standing.fold_std:.4f}"
+        return f"**{family}**: `{study.metric}` {standing.score:.5f}, {folds}, {show_seconds(trial.seconds)}."
+    done = f"{share_done(trial, study):.0%} of its training done in {show_seconds(trial.seconds)}"
+    return f"**{family}**: {trial.outcome}, {done}. {trial.reason}"
 
 
 def _save(path: Path, figure: "Figure") -> None:

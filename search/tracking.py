@@ -8,6 +8,7 @@ MLflow that fails costs a warning: what is missing is recorded at the end or at 
 import contextlib
 import dataclasses
 import math
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from search.artifacts import leaderboard_note, write_study_artifacts, write_trial_artifacts
+from search.artifacts import leaderboard_note, trial_note, write_study_artifacts, write_trial_artifacts
 from search.ranking import rank_trials
 from search.views import saved_views
 from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
@@ -59,6 +60,7 @@ class Tracking:
     ) -> None:
         self._uri, self._store, self._study, self._warn = uri, store, study, warn
         self._artifacts = artifacts
+        self._source: Mapping[str, str] = {}
         self._client: Any = None
         self._experiment_id = ""
         self._parent_id = ""
@@ -76,10 +78,11 @@ class Tracking:
 
         source: what the data set was read from, by name
         """
+        self._source = source
         with self._forgiving():
             self._connect()
             self._sweep()
-            self._open_parent(source)
+            self._open_parent()
             self._catch_up()
 
     def record(self, trial: TrialRecord) -> None:
@@ -99,7 +102,7 @@ class Tracking:
         self._is_broken = False
         with self._forgiving():
             if not self._parent_id:
-                self.begin({})
+                self.begin(self._source)
             self._catch_up()
             self._write_note()
             self._log_figures(texts)
@@ -125,6 +128,8 @@ class Tracking:
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         client = MlflowClient(self._uri)
+        client.search_experiments(max_results=1)  # makes the tables where there are none
+        _write_ahead(self._uri)
         experiment = client.get_experiment_by_name(self._study.name)
         if experiment is None:
             place = None if self._artifacts is None else self._artifacts.resolve().as_uri()
@@ -145,7 +150,7 @@ class Tracking:
             elif run.data.tags.get(STAGE) != "study":
                 self._client.set_terminated(run.info.run_id, status="KILLED")
 
-    def _open_parent(self, source: Mapping[str, str]) -> None:
+    def _open_parent(self) -> None:
         found = self._search(f"tags.{STAGE} = 'study' AND tags.{STUDY} = '{self._study.name}'")
         if found:
             self._parent_id = found[0].info.run_id
@@ -155,7 +160,7 @@ class Tracking:
         tags |= {f"setting.{key}": str(value)[:LONGEST_TAG] for key, value in self._study.settings.items()}
         run = self._client.create_run(self._experiment_id, tags=tags, run_name=f"{self._study.name} (study)")
         self._parent_id = run.info.run_id
-        self._log_dataset(self._parent_id, source)
+        self._log_dataset(self._parent_id)
 
     def _catch_up(self) -> None:
         """Record finished trials that have no complete run."""
@@ -186,10 +191,12 @@ class Tracking:
         run_id = run.info.run_id
         values = [Metric(key, value, now, step) for key, value, step in trial_metrics(trial) if math.isfinite(value)]
         params = [Param(key, str(value)) for key, value in trial.params.items()]
-        tags = [RunTag(key, value[:LONGEST_TAG]) for key, value in trial_tags(trial).items()]
+        described = {**trial_tags(trial), "mlflow.note.content": trial_note(self._study, trial)}
+        tags = [RunTag(key, value[:LONGEST_TAG]) for key, value in described.items()]
         self._client.log_batch(run_id, metrics=values[:METRICS_PER_BATCH], params=params[:PARAMS_PER_BATCH], tags=tags)
         for start in range(METRICS_PER_BATCH, len(values), METRICS_PER_BATCH):
             self._client.log_batch(run_id, metrics=values[start : start + METRICS_PER_BATCH])
+        self._log_dataset(run_id)
         self._client.set_terminated(run_id, status=STATES[trial.outcome], end_time=now)
         if trial.outcome == "complete":
             best = max(other.score for other in self._trials.values() if other.score is not None)
@@ -228,17 +235,17 @@ class Tracking:
     def _mine(self) -> tuple[sa.ColumnElement[bool], ...]:
         return _recorded.c.study == self._study.name, _recorded.c.uri == self._uri
 
-    def _log_dataset(self, run_id: str, source: Mapping[str, str]) -> None:
+    def _log_dataset(self, run_id: str) -> None:
         import json
 
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         n_rows, n_test = len(self._study.train_ids), len(self._study.test_ids)
         data = Dataset(
-            name=Path(source.get("train", self._study.name)).name,
+            name=Path(self._source.get("train", self._study.name)).name,
             digest=self._study.data_digest[:32],
             source_type="local",
-            source=json.dumps(dict(source)),
+            source=json.dumps(dict(self._source)),
             profile=json.dumps({"num_rows": n_rows, "num_test_rows": n_test}),
         )
         self._client.log_inputs(run_id, [DatasetInput(data, tags=[InputTag("mlflow.data.context", "training")])])
@@ -255,6 +262,14 @@ class Tracking:
             token = page.token
             if not token:
                 return found
+
+
+def _write_ahead(uri: str) -> None:
+    """Let SQLite keep a write-ahead log: a trial is recorded twice as fast, and open pages do not hold it up."""
+    if uri.startswith("sqlite:///"):
+        connection = sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=20)
+        with contextlib.closing(connection):
+            connection.execute("PRAGMA journal_mode=WAL")
 
 
 def trial_metrics(trial: TrialSummary) -> Iterator[tuple[str, float, int]]:

@@ -172,7 +172,7 @@ def stop(server: "subprocess.Popen[bytes]") -> None:
 
 def show_links(server: str, study_name: str | None) -> None:
     """Print where to look; raises ConfigError where there is no such study."""
-    from search.views import BLENDS, TRIALS, view_link
+    from search.views import BLENDS, TRIALS, run_link, view_link
 
     studies = find_studies(server)
     if study_name is not None and study_name not in studies:
@@ -183,8 +183,11 @@ def show_links(server: str, study_name: str | None) -> None:
     for name, experiment_id in studies.items():
         if study_name in (None, name):
             click.echo(f"study {name}")
-            click.echo(f"  trials, best first: {view_link(server, experiment_id, TRIALS)}")
-            click.echo(f"  study and blends:   {view_link(server, experiment_id, BLENDS)}")
+            click.echo(f"  trials, best first:      {view_link(server, experiment_id, TRIALS)}")
+            for run_id in find_runs(server, experiment_id, stage="study"):
+                click.echo(f"  leaderboard and figures: {run_link(server, experiment_id, run_id)}")
+            if find_runs(server, experiment_id, stage="blend"):
+                click.echo(f"  blends:                  {view_link(server, experiment_id, BLENDS)}")
     click.echo(f"server: {server}  (Ctrl-C ends it)")
 
 
@@ -198,6 +201,13 @@ def find_studies(server: str) -> dict[str, str]:
         for experiment in answer.get("experiments", [])
         if any(tag["key"] == TAG_PREFIX + TRIALS for tag in experiment.get("tags", []))
     }
+
+
+def find_runs(server: str, experiment_id: str, *, stage: str) -> list[str]:
+    """Ids of the experiment's runs at a stage: "study", "trial" or "blend"; a hundred at most."""
+    question = {"experiment_ids": [experiment_id], "filter": f"tags.stage = '{stage}'", "max_results": 100}
+    found = ask(f"{server}/api/2.0/mlflow/runs/search", question)
+    return [run["info"]["run_id"] for run in found.get("runs", [])]
 
 
 def ask(address: str, question: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -17,17 +17,17 @@ TAG_PREFIX = "mlflow.sharedViewState."
 TRIALS, BLENDS = "trials", "blends"
 N_PARAMS = 6  # columns of searched parameters, those that most families share
 TRIAL_METRICS = ("oof_score", "fold_mean", "fold_std", "seconds")
-BLEND_METRICS = ("cross_fitted", "low", "high", "gain", "fitted", "best_single/cross_fitted", "best_oof_score")
+BLEND_METRICS = ("cross_fitted", "low", "high", "gain", "fitted", "best_single/cross_fitted")
 
 
 def saved_views(study: StudyRecord) -> dict[str, str]:
-    """Tags for the study's experiment: one view of its trials by score, one of the study and its blends."""
+    """Tags for the study's experiment: one view of its trials by score, one of its blends."""
     params = [f"params.`{name}`" for name in ("family", *shared_params(study.settings))]
     metrics = [f"metrics.`{name}`" for name in TRIAL_METRICS]
     blend_metrics = [f"metrics.`{name}`" for name in BLEND_METRICS]
     views = {
-        TRIALS: ("Trials", "tags.stage = 'trial'", "metrics.`oof_score`", [*metrics, "tags.`reason`", *params]),
-        BLENDS: ("Study and blends", "tags.stage != 'trial'", "attributes.start_time", blend_metrics),
+        TRIALS: ("Trials", "tags.stage = 'trial'", "metrics.`oof_score`", ["attributes.`Dataset`", *metrics, *params]),
+        BLENDS: ("Blends", "tags.stage = 'blend'", "metrics.`cross_fitted`", blend_metrics),
     }
     return {
         TAG_PREFIX + key: _encode(name, search=search, order=order, columns=columns)
@@ -50,6 +50,11 @@ def view_link(server: str, experiment_id: str, view: str) -> str:
     """The address of a saved view, past MLflow's default page for language-model applications."""
     query = urlencode({"workflowType": "machine_learning", "viewStateShareKey": view})
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
+
+
+def run_link(server: str, experiment_id: str, run_id: str) -> str:
+    """The address of a run's page."""
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
 def _encode(name: str, *, search: str, order: str, columns: list[str]) -> str:
