@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OnProgress = Callable[[Progress], None]
 SECONDS_TO_LEAVE = 5.0
+SECONDS_TO_CONNECT = 10.0
 
 
 class TrialExecutor(Executor):
     """An executor of trials: submit(run, job) calls run(job, hooks, shared) where the trial is to run.
 
-    n_workers: trials that run at one time. blocks: whether submit returns only when the trial is done. stop: ask running trials to end at their next epoch. kill: end them now.
+    n_workers: trials that run at one time
+    blocks: whether submit returns only when the trial is done
     """
 
     n_workers = 1
@@ -216,7 +218,7 @@ class DaskExecutor(TrialExecutor):
         except ImportError:
             raise ConfigError("--executor dask needs the extra: pip install 'textclf-search[dask]'") from None
         try:
-            self._client = Client(address, timeout="20s", set_as_default=False)
+            self._client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
         except (OSError, ValueError) as error:
             raise RunError(
                 f"--dask-address: no scheduler answers at {address} ({error}); start one, or check it"
@@ -229,7 +231,7 @@ class DaskExecutor(TrialExecutor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **_: Any) -> Future[T]:
         """Send the job to the cluster."""
         if self._scattered is None or self._scattered.status != "finished":
-            self._scattered = self._client.scatter(self._shared, broadcast=True, hash=False)
+            (self._scattered,) = self._client.scatter([self._shared], broadcast=True, hash=False)
         remote = self._client.submit(_run_on_cluster, fn, args[0], self._scattered, pure=False, retries=0)
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()

@@ -1,7 +1,7 @@
 """Waiting for a database that is away: a full disk, a restarted server, a broken network."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -41,23 +41,35 @@ class Patience:
 
     def __call__(self, call: Callable[[], T]) -> T:
         """Return what the call returns; it must be harmless to repeat. Raises RunError when the wait was too long."""
-        wait, began = FIRST_WAIT, time.monotonic()
+        began = time.monotonic()
+        waits = self._waits()
         while True:
             try:
                 result = call()
             except Exception as error:
                 if not is_away(error):
                     raise
-                line = str(error.__cause__ or error).splitlines()[0]
-                if time.monotonic() - began > self._longest or self._should_stop():
-                    raise RunError(
-                        f"the database is away ({line}); nothing that finished is lost: bring it back and run again"
-                    ) from error
-                if wait == FIRST_WAIT:
-                    self._tell(f"the database is away, waiting for it ({line})")
-                time.sleep(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
+                self._wait(next(waits), error, since=began)
             else:
-                if wait > FIRST_WAIT:
+                if next(waits) > FIRST_WAIT:
                     self._tell(f"the database is back after {time.monotonic() - began:.0f} s")
                 return result
+
+    @staticmethod
+    def _waits() -> Iterator[float]:
+        """None at first: a connection that a restart left dead is replaced at the second attempt."""
+        yield 0.0
+        wait = FIRST_WAIT
+        while True:
+            yield wait
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    def _wait(self, seconds: float, error: Exception, *, since: float) -> None:
+        line = str(error.__cause__ or error).splitlines()[0]
+        if time.monotonic() - since > self._longest or self._should_stop():
+            raise RunError(
+                f"the database is away ({line}); nothing that finished is lost: bring it back and run again"
+            ) from error
+        if seconds == FIRST_WAIT:
+            self._tell(f"the database is away, waiting for it ({line})")
+        time.sleep(seconds)

@@ -1,0 +1,118 @@
+"""One coordinator per study, and a successor as soon as the first is gone."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from search import lease as lease_module
+from search.lease import Lease, hold_lease
+from textclf.errors import RunError
+from textclf.store import PredictionStore
+
+LEASES = sa.Table("textclf_leases", sa.MetaData(), sa.Column("study"), sa.Column("pid"), sa.Column("host"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """An empty database of each kind."""
+    url = request.getfixturevalue("postgresql_url") if request.param == "postgresql" else f"sqlite:///{tmp_path}/s.db"
+    store = PredictionStore(url)
+    yield store.engine
+    store.close()
+
+
+def other_process(engine: sa.Engine, study: str = "study") -> Lease:
+    """A lease as another living process would hold it: the parent of this one."""
+    lease = Lease(engine, study)
+    parent = psutil.Process(os.getppid())
+    lease._me = dataclasses.replace(lease._me, pid=parent.pid, started=parent.create_time())
+    return lease
+
+
+def test_a_second_coordinator_is_refused(engine: sa.Engine) -> None:
+    """It is told who runs the study; other studies are free, and so is this one once it is given back."""
+    first = other_process(engine)
+    first.take()
+
+    with pytest.raises(RunError, match=rf"study 'study' is being run by process {os.getppid()} on .*--study-name"):
+        Lease(engine, "study").take()
+    Lease(engine, "another").take()
+    first.give_back()
+    Lease(engine, "study").take()
+
+
+def test_a_dead_process_holds_nothing(engine: sa.Engine) -> None:
+    """On one host the successor need not wait."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    first = other_process(engine)
+    first._me = dataclasses.replace(first._me, pid=gone.pid)
+    first.take()
+
+    Lease(engine, "study").take()
+
+
+def test_a_number_given_to_another_process_holds_nothing(engine: sa.Engine) -> None:
+    """Process numbers come again; the start of the process tells them apart."""
+    first = other_process(engine)
+    first._me = dataclasses.replace(first._me, started=first._me.started - 1000)
+    first.take()
+
+    Lease(engine, "study").take()
+
+
+def test_another_host_is_waited_for(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From elsewhere a holder cannot be seen to have died; it counts as gone when it has been silent long enough."""
+    first = other_process(engine)
+    first._me = dataclasses.replace(first._me, host="elsewhere boot namespace", pid=1)
+    first.take()
+
+    with pytest.raises(RunError, match="process 1 on elsewhere "):
+        Lease(engine, "study").take()
+    monkeypatch.setattr(lease_module, "SECONDS_TO_EXPIRE", 0.0)
+    Lease(engine, "study").take()
+
+
+def test_renewing_keeps_it(engine: sa.Engine) -> None:
+    """The time of the last renewal is the database's, and moves on."""
+    lease = Lease(engine, "study")
+    lease.take()
+    query = sa.text("select renewed from textclf_leases")
+    with engine.connect() as connection:
+        before = connection.execute(query).scalar_one()
+    lease.renew()
+    with engine.connect() as connection:
+        after = connection.execute(query).scalar_one()
+
+    assert after > before
+    assert lease.lost == ""
+
+
+def test_a_holder_learns_that_it_was_replaced(engine: sa.Engine) -> None:
+    """Cut off for too long, it finds another one's name and must stop."""
+    lease = Lease(engine, "study")
+    lease.take()
+    with engine.begin() as connection:
+        connection.execute(sa.update(LEASES).values(pid=1, host="elsewhere"))
+    lease.renew()
+
+    assert "taken over by another run" in lease.lost
+    lease.give_back()  # of the other one, which must stay
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(LEASES.c.host)).scalar_one() == "elsewhere"
+
+
+def test_the_lease_ends_with_its_block(engine: sa.Engine) -> None:
+    """Whatever happens in it."""
+    with pytest.raises(ZeroDivisionError), hold_lease(engine, "study"):
+        raise ZeroDivisionError
+
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(LEASES.c.study)).all() == []
