@@ -105,7 +105,7 @@ def to_svg(figure: "Figure", *, look: Look, name: str, label: str) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = buffer.getvalue()[buffer.getvalue().index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="[a-z0-9]+_[0-9_]+"', "", svg)  # ids such as axes_1 repeat from figure to figure
+    svg = re.sub(r' id="[A-Za-z.]+[0-9]?[A-Za-z]*_[0-9]+"', "", svg)  # ids such as axes_1 repeat from figure to figure
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg)
     for marker, variable in PAGE_VARIABLES.items():
