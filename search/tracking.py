@@ -95,7 +95,7 @@ class Tracking:
                     self._write_note()
 
     def end(self, status: str, *, texts: Sequence[str] | None = None) -> None:
-        """Record what is missing, draw the figures, and close the parent run.
+        """Record what is missing, draw the figures of a study that is done, and close the parent run.
 
         status: FINISHED, KILLED (interrupted) or FAILED; texts: of the training rows, for the tables of mistakes
         """
@@ -105,7 +105,8 @@ class Tracking:
                 self.begin(self._source)
             self._catch_up()
             self._write_note()
-            self._log_figures(texts)
+            if status == "FINISHED":  # who interrupts a study does not wait for pictures
+                self._log_figures(texts)
         with self._forgiving():
             if self._parent_id:
                 self._client.set_terminated(self._parent_id, status=status)
