@@ -18,6 +18,7 @@ BEST_SINGLE, PLAIN_MEAN = "best single", "plain mean"
 class Judged:
     """A recipe and what it is worth.
 
+    resolved: the recipe with the way that "auto" took on all rows in its place
     cross_fitted: mean over folds of the score on the fold that the recipe did not see; low, high: its 95% interval
     fitted: the same mean with everything found on all rows; optimism: fitted minus cross-fitted
     gain: cross-fitted score minus that of the best single member, on the same resamples for its interval
@@ -25,6 +26,7 @@ class Judged:
 
     name: str
     recipe: Recipe
+    resolved: Recipe
     cross_fitted: float
     low: float
     high: float
@@ -72,7 +74,8 @@ def evaluate(evidence: Evidence, recipe: Recipe, *, n_resamples: int = N_RESAMPL
         f"blend ({recipe.method})": recipe,
     }
     honest = [cross_fit(one.fit, evidence) for one in recipes.values()]
-    found = [fit_all(one.fit, evidence) for one in recipes.values()]
+    resolved = [one.resolved(evidence) for one in recipes.values()]
+    found = [fit_all(one.fit, evidence) for one in resolved]
     resampled = bootstrap(
         evidence.metric,
         evidence.labels,
@@ -82,7 +85,9 @@ def evaluate(evidence: Evidence, recipe: Recipe, *, n_resamples: int = N_RESAMPL
         n_resamples=n_resamples,
     )
     judged = tuple(
-        make_judged(name, one, crossfit=honest[i], found=found[i], single=honest[0], resampled=resampled[[i, 0]])
+        make_judged(
+            name, (one, resolved[i]), crossfit=honest[i], found=found[i], single=honest[0], resampled=resampled[[i, 0]]
+        )
         for i, (name, one) in enumerate(recipes.items())
     )
     assert len(judged) == 3
@@ -95,14 +100,24 @@ def evaluate(evidence: Evidence, recipe: Recipe, *, n_resamples: int = N_RESAMPL
 
 
 def make_judged(
-    name: str, recipe: Recipe, *, crossfit: CrossFit, found: Fitted, single: CrossFit, resampled: FloatArray
+    name: str,
+    recipes: tuple[Recipe, Recipe],
+    *,
+    crossfit: CrossFit,
+    found: Fitted,
+    single: CrossFit,
+    resampled: FloatArray,
 ) -> Judged:
-    """Put scores and intervals together; resampled: (2, n_resamples), this recipe's and the best single's."""
+    """Put scores and intervals together.
+
+    recipes: as asked and as resolved; resampled: (2, n_resamples), this recipe's scores and the best single's
+    """
     low, high = interval(resampled[0])
     gain_low, gain_high = interval(resampled[0] - resampled[1])
     return Judged(
         name=name,
-        recipe=recipe,
+        recipe=recipes[0],
+        resolved=recipes[1],
         cross_fitted=crossfit.score,
         low=low,
         high=high,

@@ -70,6 +70,7 @@ def describe_scores(result: "BlendResult") -> dict[str, Any]:
     return {
         "recipe": {
             "method": recipe.method,
+            "way": blend.resolved.method,
             "top": recipe.top,
             "redundant": recipe.redundant,
             "calibrate": recipe.calibrate,

@@ -3,11 +3,11 @@
 Cross-fitting a recipe judges all three decisions, the choice of the best members among many trials included.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensemble.blend import get_blend
+from ensemble.blend import choose_way, get_blend
 from ensemble.calibration import CALIBRATIONS, calibrated
 from ensemble.mixtures import Blend, Evidence
 from ensemble.selection import rank_members
@@ -64,6 +64,12 @@ class Recipe:
             raise ConfigError(f"top: {self.top} members cannot be blended; give 1 or more")
         if not 0 < self.redundant <= 1:
             raise ConfigError(f"redundant: {self.redundant} is not a correlation in (0, 1]; 1 keeps every member")
+
+    def resolved(self, evidence: Evidence) -> "Recipe":
+        """The recipe with the way that "auto" takes on this evidence in its place."""
+        if self.method != "auto":
+            return self
+        return replace(self, method=choose_way(evidence.only(self.choose(evidence))))
 
     def choose(self, evidence: Evidence) -> IntArray:
         """Places of the members to consider, best first."""

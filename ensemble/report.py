@@ -77,6 +77,8 @@ def remarks(result: "BlendResult") -> list[str]:
         "cross-fitted: members, weights and thresholds found on all folds but one, scored on that one",
         f"taking the best of {evaluation.n_members} trials flatters by {evaluation.selection_bias:+.5f}, paid already",
     ]
+    if evaluation.blend.recipe.method == "auto":
+        lines.append(f"auto took {evaluation.blend.resolved.method} on all rows")
     thresholds = evaluation.blend.found.thresholds
     if thresholds is not None:
         lines.append(f"thresholds of the blend: {', '.join(f'{cut:.4f}' for cut in thresholds)}")

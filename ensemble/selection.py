@@ -11,7 +11,7 @@ from textclf.arrays import FloatArray, IntArray
 from textclf.errors import ConfigError
 
 N_ROUNDS = 25  # more rounds bring nothing
-N_BAGS = 20
+N_BAGS = 10
 SHARE_OF_BAG = 0.5
 SMALLEST_STEP = 1 / 128
 N_CLIMBS = 200
@@ -26,7 +26,7 @@ def greedy(evidence: Evidence) -> WeightedMean:
 
 
 def bagged_greedy(evidence: Evidence) -> WeightedMean:
-    """The mean weights of 20 greedy selections, each from a random half of the members (Caruana et al. 2004)."""
+    """The mean weights of 10 greedy selections, each from a random half of the members (Caruana et al. 2004)."""
     objective = objective_of(evidence)
     n_members = evidence.n_members
     rng = np.random.default_rng(evidence.seed)

@@ -80,7 +80,12 @@ def log_numbers(client: Any, run: Any, result: "BlendResult") -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     recipe = result.evaluation.blend.recipe
-    params = {**dataclasses.asdict(recipe), "metric": result.metric.name, "seed": result.seed}
+    params = {
+        **dataclasses.asdict(recipe),
+        "way": result.evaluation.blend.resolved.method,
+        "metric": result.metric.name,
+        "seed": result.seed,
+    }
     client.log_batch(
         run.info.run_id,
         metrics=[Metric(name, value, run.info.start_time, 0) for name, value in blend_metrics(result).items()],

@@ -75,6 +75,21 @@ def test_the_same_command_writes_the_same_submission(tmp_path: Path) -> None:
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_auto_says_which_way_it_took(tmp_path: Path) -> None:
+    """The report and the provenance name the way, and the weights are those of that way."""
+    folder = toy_folder(tmp_path, metric="log_loss")
+    printed = run("--output", folder, "--method", "auto").output
+    record = json.loads((folder / "submission.provenance.json").read_text())
+    way = record["recipe"]["way"]
+    run("--output", folder, "--method", way)
+    same = json.loads((folder / "submission.provenance.json").read_text())
+
+    assert f"auto took {way} on all rows" in printed
+    assert record["recipe"]["method"] == "auto"
+    assert [m["weight"] for m in same["members"]] == [m["weight"] for m in record["members"]]
+    assert record["scores"]["blend (auto)"]["fitted"] == same["scores"][f"blend ({way})"]["fitted"]
+
+
 def test_one_trial_is_exported_alone(tmp_path: Path) -> None:
     """A study with one complete trial ships that trial's predictions."""
     folder = toy_folder(tmp_path, n_trials=1)
