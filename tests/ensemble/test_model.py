@@ -22,7 +22,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ensemble.export import main
-from ensemble.package import ModelReport, raw_rows, ship
+from ensemble.package import ModelReport, ship
+from ensemble.packing import raw_rows
 from ensemble.study import BlendResult, blend_study
 from ensemble.submission import decisions
 from tests.ensemble.studies import params_of, run_study
