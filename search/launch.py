@@ -139,7 +139,7 @@ def run_prepared(
             options.tracking_url,
             store,
             record,
-            artifacts=options.output / "artifacts" if options.tracking_uri is None else None,
+            artifacts=None if options.tracking_url.startswith("http") else options.output / "artifacts",
             warn=display.said,
         )
         tracking.begin({"train": str(options.train), "test": str(options.test)})

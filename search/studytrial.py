@@ -31,15 +31,15 @@ def run_study_trial(
     spec = job.spec
     if (inputs.data_digest, inputs.folds.digest) != (spec.data_digest, spec.fold_digest):
         raise RunError(f"trial {spec.number}: the inputs here are not those of study {spec.study!r} (digests differ)")
-    checkpoints = None if storage_url is None else FitCheckpoints(_open(storage_url), spec)
-    return run_trial(job, inputs, hooks=hooks, checkpoints=checkpoints)
+    if storage_url is None:
+        return run_trial(job, inputs, hooks=hooks)
+    store = PredictionStore(storage_url)
+    try:
+        return run_trial(job, inputs, hooks=hooks, checkpoints=FitCheckpoints(store, spec))
+    finally:
+        store.close()
 
 
 @lru_cache(maxsize=1)
 def _load(folder: Path) -> Inputs:
     return load_inputs(folder)
-
-
-@lru_cache(maxsize=1)
-def _open(url: str) -> PredictionStore:
-    return PredictionStore(url)

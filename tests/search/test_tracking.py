@@ -45,14 +45,6 @@ def trial(number: int, outcome: str = "complete", **changes: Any) -> TrialRecord
     return dataclasses.replace(record, **changes)
 
 
-@pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables and nothing in it; making one takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def uri(empty_mlflow: Path, tmp_path: Path) -> str:
     """A tracking store of this test's own."""
