@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import torch
 
 from textclf.errors import ConfigError
-from textclf.native.build import BuildError, chosen_isa, source_digest
-from textclf.native.library import open_library
+from textclf.native.build import BuildError, source_digest
+from textclf.native.library import isa_in_use, open_library
 
 Engine = Literal["native", "torch"]
 
@@ -49,7 +49,7 @@ def engine_name() -> Engine:
 def native_problem() -> str | None:
     """Why the native engine cannot run here, or None if it can; the first call may build it."""
     try:
-        open_library("fp32", chosen_isa())
+        open_library("fp32", isa_in_use())
     except BuildError as error:
         return str(error)
     return None
@@ -59,7 +59,7 @@ def engine_fingerprint() -> str:
     """Name the engine and its version in one short string, for a run's recorded environment."""
     if engine_name() == "torch":
         return f"torch-{torch.__version__}"
-    return f"native-{source_digest()}-{chosen_isa()}"
+    return f"native-{source_digest()}-{isa_in_use()}"
 
 
 @cache

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from textclf import engine
 from textclf.errors import ConfigError, DataError
-from textclf.native import layers
-from textclf.native.build import build, chosen_isa, usable_isas
+from textclf.native import layers, library
+from textclf.native.build import usable_isas
+from textclf.native.library import Library, isa_in_use
 from textclf.recurrent import (
     Engine,
     Precision,
@@ -245,7 +246,7 @@ def test_each_instruction_set_agrees_with_torch(isa: str, monkeypatch: pytest.Mo
     problem = Problem([5, 1, 7, 2] * 8, 11, 19, dtype=torch.float32)
     expected = problem.output_and_gradients(problem.row_by_row)
 
-    assert chosen_isa() == isa
+    assert isa_in_use() == isa
     assert largest_error(problem.output_and_gradients(problem.packed), expected) < 1e-5
 
 
@@ -340,7 +341,7 @@ def test_the_environment_chooses_engine_and_instruction_set(monkeypatch: pytest.
         engine_name()
     monkeypatch.setenv("TEXTCLF_ISA", "avx1024")
     with pytest.raises(ConfigError, match="TEXTCLF_ISA: 'avx1024' does not run here"):
-        chosen_isa()
+        isa_in_use()
 
 
 FEATURES_IN_A_FRESH_PROCESS = """
@@ -396,13 +397,36 @@ def test_the_native_engine_is_refused_with_the_reason_where_it_cannot_be_built(
         with monkeypatch.context() as patch:
             for name, value in settings.items():
                 patch.setenv(name, value)
-            patch.setattr(engine, "open_library", build)
+            patch.setattr(engine, "isa_in_use", lambda: usable_isas()[-1])
+            patch.setattr(engine, "open_library", Library)  # which remembers nothing
             native_problem.cache_clear()
             try:
                 with pytest.raises(ConfigError, match=reason):
                     set_engine("native")
             finally:
                 native_problem.cache_clear()
+
+
+def test_a_compiler_without_openmp_builds_an_engine_of_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build falls back, and the results are the same to the bit."""
+    problem = Problem(*CASES["falling rows"], dtype=torch.float32)
+    monkeypatch.setenv("TEXTCLF_ISA", "plain")
+    set_engine("native")
+    threaded = problem.packed()
+
+    compiler = tmp_path / "without-openmp"
+    compiler.write_text(
+        '#!/bin/sh\ncase "$*" in *-fopenmp*) echo "error: no -fopenmp" >&2; exit 1;; esac\nexec c++ "$@"\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("TEXTCLF_CACHE", str(tmp_path))
+    alone = Library("fp32", "plain")
+    monkeypatch.setattr(library, "open_library", lambda *_: alone)
+
+    assert torch.equal(problem.packed(), threaded)
 
 
 def test_two_processes_that_build_at_once_share_one_library(tmp_path: Path) -> None:

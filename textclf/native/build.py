@@ -1,6 +1,5 @@
 """Build the native engine with the system compiler, once per machine, and keep it in the user's cache folder."""
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -8,13 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
+from filelock import FileLock
 
 from textclf.arrays import text_digest
 from textclf.errors import ConfigError, did_you_mean
@@ -45,52 +43,56 @@ def usable_isas() -> tuple[Isa, ...]:
     return tuple(isa for isa, needed in _FEATURES.items() if present.issuperset(needed))
 
 
-def chosen_isa() -> Isa:
-    """The best instruction set, or the one that ``TEXTCLF_ISA`` names.
+def named_isa() -> Isa | None:
+    """The instruction set that ``TEXTCLF_ISA`` names, if it does.
 
-    raises: ConfigError if the variable names none that this processor runs
+    raises: ConfigError if it names none that this processor runs
     """
     wanted = os.environ.get("TEXTCLF_ISA")
-    if not wanted:
-        return usable_isas()[-1]
     for isa in usable_isas():
         if isa == wanted:
             return isa
-    known = ", ".join(usable_isas())
-    raise ConfigError(
-        f"TEXTCLF_ISA: {wanted!r} does not run here; this processor runs {known}{did_you_mean(wanted, get_args(Isa))}"
-    )
+    if wanted:
+        hint = did_you_mean(wanted, get_args(Isa))
+        known = ", ".join(usable_isas())
+        raise ConfigError(f"TEXTCLF_ISA: {wanted!r} does not run here; this processor runs {known}{hint}")
+    return None
 
 
-def build(storage: Storage, isa: Isa) -> Path:
+def build(storage: Storage, isa: Isa, *, threads: bool = True) -> Path:
     """Compile the engine for one storage type and instruction set, or find it in the cache.
 
+    threads: use OpenMP; a library without it runs everything on the calling thread, with the same results
     raises: BuildError if there is no compiler or it fails
     """
     compiler = _compiler()
-    folder = cache_folder()
-    target = folder / f"{_digest(storage, isa, compiler)}.so"
+    flags = _flags(storage, isa) + (["-fopenmp"] if threads else ["-Wno-unknown-pragmas"])
+    target = cache_folder() / f"{storage}-{isa}-{_digest(compiler, flags)}.so"
     if target.exists():
         return target
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_suffix(".lock")):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_suffix(".lock")):  # one process builds, the others wait for it
             if not target.exists():
-                _compile(compiler, _flags(storage, isa), target)
+                _compile(compiler, flags, target)
     except OSError as error:
         raise BuildError(f"the cache folder cannot be written ({error}); name another one in TEXTCLF_CACHE") from error
     return target
 
 
 def cache_folder() -> Path:
-    """Where built libraries lie: ``TEXTCLF_CACHE``, or the user's cache folder, or a private temporary one."""
+    """Where built libraries lie: ``TEXTCLF_CACHE``, or the user's cache folder, or else one of this process alone."""
     if named := os.environ.get("TEXTCLF_CACHE"):
         return Path(named) / "native"
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     nearest = next(folder for folder in (base, *base.parents) if folder.exists())
-    if os.access(nearest, os.W_OK):
-        return base / "textclf" / "native"
-    return Path(tempfile.gettempdir()) / f"textclf-{os.getuid()}" / "native"
+    return base / "textclf" / "native" if os.access(nearest, os.W_OK) else _own_folder()
+
+
+@cache
+def _own_folder() -> Path:
+    """A temporary folder that nobody else can put a library into."""
+    return Path(tempfile.mkdtemp(prefix="textclf-"))
 
 
 def source_digest() -> str:
@@ -125,7 +127,6 @@ def _flags(storage: Storage, isa: Isa) -> list[str]:
         "-std=c++17",
         "-O3",
         "-fPIC",
-        "-fopenmp",
         "-fvisibility=hidden",
         "-fno-exceptions",
         "-fno-rtti",
@@ -136,10 +137,9 @@ def _flags(storage: Storage, isa: Isa) -> list[str]:
     ]
 
 
-def _digest(storage: Storage, isa: Isa, compiler: str) -> str:
+def _digest(compiler: str, flags: list[str]) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    parts = (source_digest(), torch.__version__, version, sys.platform, platform.machine(), *_flags(storage, isa))
-    return f"{storage}-{isa}-{text_digest(*parts)[:16]}"
+    return text_digest(source_digest(), torch.__version__, version, sys.platform, platform.machine(), *flags)[:16]
 
 
 def _compile(compiler: str, flags: list[str], target: Path) -> None:
@@ -161,11 +161,3 @@ def _compile(compiler: str, flags: list[str], target: Path) -> None:
 def _first_error(text: str) -> str:
     lines = [line for line in text.splitlines() if "error" in line] or text.splitlines() or ["it said nothing"]
     return lines[0].replace(str(SOURCES), SOURCES.name)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock, so that one process builds and the others wait for it."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -2,10 +2,11 @@
 
 import ctypes
 from functools import cache
+from pathlib import Path
 
 import torch
 
-from textclf.native.build import BuildError, Isa, Storage, build, chosen_isa
+from textclf.native.build import BuildError, Isa, Storage, build, named_isa, usable_isas
 
 STORED: dict[Storage, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 _STORAGE: dict[torch.dtype, Storage] = {dtype: storage for storage, dtype in STORED.items()}
@@ -84,9 +85,9 @@ class Library:
 
     def __init__(self, storage: Storage, isa: Isa) -> None:
         try:
-            self._functions = ctypes.CDLL(str(build(storage, isa)))
-        except OSError as error:
-            raise BuildError(f"the built library cannot be opened: {error}") from error
+            self._functions = _open(build(storage, isa))
+        except BuildError:  # a compiler without OpenMP, or with one that is not torch's
+            self._functions = _open(build(storage, isa, threads=False))
         self.lanes = int(self._functions.textclf_lanes())
 
     def run(self, name: str, job: ctypes.Structure) -> None:
@@ -105,6 +106,34 @@ def open_library(storage: Storage, isa: Isa) -> Library:
     return Library(storage, isa)
 
 
+def isa_in_use() -> Isa:
+    """The instruction set that ``TEXTCLF_ISA`` names, or the best one that the compiler here can build for.
+
+    raises: ConfigError if the variable names none that this processor runs, BuildError if there is no engine
+    """
+    return named_isa() or _best_built()
+
+
+@cache
+def _best_built() -> Isa:
+    problems = []
+    for isa in reversed(usable_isas()):
+        try:
+            open_library("fp32", isa)
+        except BuildError as error:
+            problems.append(error)
+        else:
+            return isa
+    raise problems[0]
+
+
 def library_for(dtype: torch.dtype) -> Library:
     """The engine that stores this type, for the instruction set in use."""
-    return open_library(_STORAGE[dtype], chosen_isa())
+    return open_library(_STORAGE[dtype], isa_in_use())
+
+
+def _open(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BuildError(f"the built library cannot be opened: {error}") from error
