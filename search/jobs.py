@@ -7,7 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.incumbents import Incumbents
-from search.pruning import PrunerChoice
+from search.pruning import NONE, PrunerChoice
 from search.sampler import SamplerChoice
 from search.spec import TrialJob, TrialSpec
 from search.view import CONFIG, FrozenView
@@ -19,7 +19,8 @@ class SearchRules:
     """What decides which trials a study has, beside its data and its space.
 
     lag: trial n sees the results of trials 0 .. n - lag, so that lag trials can run at one time
-    first_trials: values of the first trials, by their names in Optuna; the sampler fills in what they leave out
+    first_trials: values of the first trials, by their names in Optuna; the sampler fills in what they leave out. They
+        are never pruned: one good setting of each family is what makes a pool diverse
     """
 
     seed: int
@@ -32,12 +33,13 @@ class SearchRules:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "SearchRules":
-        """The rules that a study's record holds, without its first trials."""
+        """The rules that a study's record holds; of its first trials the number alone is of use."""
         return cls(
             seed=settings["seed"],
             lag=settings["lag"],
             sampler=SamplerChoice(name=settings["sampler"], kwargs=settings["sampler_kwargs"]),
             pruner=PrunerChoice(name=settings["pruner"], kwargs=settings["pruner_kwargs"]),
+            first_trials=tuple(settings.get("first_trials", ())),
             device=settings["device"],
             threads=settings["threads"],
         )
@@ -81,7 +83,8 @@ class Jobs:
 
     def job(self, spec: TrialSpec, results: Mapping[int, TrialSummary]) -> TrialJob:
         """The trial with what its pruner may see; results: at least those its view shows."""
-        pruner = self.rules.pruner
+        is_first = spec.number < len(self.rules.first_trials)
+        pruner = PrunerChoice(name=NONE, kwargs={}) if is_first else self.rules.pruner
         n_visible = self.view.n_visible(spec.number)
         return TrialJob(
             spec=spec,

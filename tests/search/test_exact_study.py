@@ -205,3 +205,12 @@ def test_nothing_overshoots(tmp_path: Path) -> None:
 
     assert len(FakeStudy(url=url, n_trials=5, executor=processes(3), ears=ears).run()) == 5
     assert ears.submitted_numbers == []
+
+
+def test_first_trials_are_never_pruned(tmp_path: Path) -> None:
+    """Bad settings that the sampler draws are cut short; the same settings as first trials run to their end."""
+    good = {"family": "net", "lr": 0.01, "dropout": 0.2}
+    hopeless = [{"family": "linear", "c": 0.02 + number / 1000} for number in range(8)]
+    study = FakeStudy(url=fresh(tmp_path, "study"), n_trials=9, first_trials=(good, *hopeless))
+
+    assert {trial.outcome for trial in study.run()} == {"complete"}
