@@ -102,6 +102,8 @@ class Coordinator:
         Raises RunError where the study cannot go on: too many failures in a row, database away, lease lost.
         """
         deadline = None if budget.timeout is None else time.monotonic() + budget.timeout
+        if self.executor.blocks:
+            self.interruption.then(self.executor.stop)
         with quiet_optuna():
             self._recover()
             try:

@@ -16,7 +16,12 @@ class Interruption:
     def __init__(self, *, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._handlers: dict[signal.Signals, Any] = {}
+        self._then: Callable[[], None] | None = None
         self.requested = False
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call this at the first Ctrl-C, from the signal handler: for what cannot wait until the coordinator looks."""
+        self._then = call
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -34,6 +39,8 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        if self._then is not None:
+            self._then()
         self._tell(
             "stopping: running trials end at their next epoch and are run again later; Ctrl-C again stops at once"
         )

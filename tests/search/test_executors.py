@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -187,18 +187,33 @@ from tests.search.fakes import FakeStudy, light_run, processes
 if __name__ == "__main__":
     url, n_trials, seconds, n_workers = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     executor = {"executor": processes(n_workers)} if n_workers else {}
-    study = FakeStudy(url=url, n_trials=n_trials, run_trial=partial(light_run, seconds=seconds), **executor)
+    run = partial(light_run, seconds=seconds, is_deaf=len(sys.argv) > 5)
+    study = FakeStudy(url=url, n_trials=n_trials, run_trial=run, **executor)
     study.ears.lines = type("Printed", (list,), {"append": lambda self, line: print(line, flush=True)})()
     study.run()
 """
 
 
-def start(url: str, n_trials: int, *, seconds: float, n_workers: int) -> "subprocess.Popen[str]":
-    """A coordinator in a process group of its own."""
-    arguments = [sys.executable, "-c", SCRIPT, url, str(n_trials), str(seconds), str(n_workers)]
-    return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts coordinators, each in a process group of its own, and leaves none behind."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(url: str, n_trials: int, *told: str, seconds: float, n_workers: int) -> "subprocess.Popen[str]":
+        arguments = [sys.executable, "-c", SCRIPT, url, str(n_trials), str(seconds), str(n_workers), *told]
+        process = subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def n_finished(path: Path) -> int:
@@ -213,7 +228,7 @@ def n_finished(path: Path) -> int:
 
 
 @pytest.mark.parametrize("n_workers", [0, 2])
-def test_a_killed_coordinator_loses_nothing(n_workers: int, tmp_path: Path) -> None:
+def test_a_killed_coordinator_loses_nothing(n_workers: int, start: Start, tmp_path: Path) -> None:
     """After kill -9 the same command ends with the study of an undisturbed run, and no orphan is left."""
     whole = FakeStudy(url=f"sqlite:///{tmp_path}/whole.db", n_trials=12).run()
     database = tmp_path / "killed.db"
@@ -231,29 +246,45 @@ def test_a_killed_coordinator_loses_nothing(n_workers: int, tmp_path: Path) -> N
     assert [trial.state.is_finished() for trial in optuna_trials(f"sqlite:///{database}")] == [True] * 12
 
 
-def test_one_interruption_stops_cleanly_and_two_at_once(tmp_path: Path) -> None:
-    """Ctrl-C: running trials end at their next report and run again later. Twice: the process is gone at once."""
-    whole = FakeStudy(url=f"sqlite:///{tmp_path}/whole.db", n_trials=8).run()
-    database = tmp_path / "stopped.db"
-    url = f"sqlite:///{database}"
+def read_until(process: "subprocess.Popen[str]", words: str) -> str:
+    """What a process says up to these words; fails when it ends without them."""
+    assert process.stdout is not None
+    said = ""
+    while words not in said:
+        line = process.stdout.readline()
+        assert line, f"it ended and said: {said}"
+        said += line
+    return said
 
-    once = start(url, 8, seconds=5, n_workers=2)
-    wait_for(lambda: n_finished(database) >= 1)
-    os.killpg(once.pid, signal.SIGINT)
-    said, _ = once.communicate(timeout=PATIENCE)
-    assert once.returncode == 0
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_one_interruption_stops_cleanly(n_workers: int, start: Start, tmp_path: Path) -> None:
+    """Ctrl-C: running trials end at their next report, and run again under their numbers later."""
+    whole = FakeStudy(url=f"sqlite:///{tmp_path}/whole.db", n_trials=5).run()
+    url = f"sqlite:///{tmp_path}/stopped.db"
+    FakeStudy(url=url, n_trials=2).run()
+    process = start(url, 5, seconds=10_000, n_workers=n_workers)
+    read_until(process, "continuing the study")
+    wait_for(lambda: len(optuna_trials(url)) >= 3)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 0
     assert "Ctrl-C again stops at once" in said
+    assert n_finished(tmp_path / "stopped.db") == 2
+    assert signature(FakeStudy(url=url, n_trials=5).run()) == signature(whole)
 
-    n_before = n_finished(database)
-    twice = start(url, 8, seconds=1000, n_workers=2)
-    assert twice.stdout is not None
-    wait_for(lambda: "continuing" in (twice.stdout.readline() if twice.stdout else ""))
-    wait_for(lambda: len(psutil.Process(twice.pid).children()) >= 2)
-    os.killpg(twice.pid, signal.SIGINT)
-    wait_for(lambda: "again stops" in (twice.stdout.readline() if twice.stdout else ""))
-    os.killpg(twice.pid, signal.SIGINT)
-    said, _ = twice.communicate(timeout=PATIENCE)
+
+def test_two_interruptions_stop_at_once(start: Start, tmp_path: Path) -> None:
+    """However far the next report of a trial is away, the process and its workers are gone."""
+    database = tmp_path / "stopped.db"
+    process = start(f"sqlite:///{database}", 8, "deaf", seconds=10_000, n_workers=2)
+    wait_for(lambda: database.exists() and len(psutil.Process(process.pid).children()) >= 2)
+    os.killpg(process.pid, signal.SIGINT)
+    read_until(process, "again stops at once")
+    children = psutil.Process(process.pid).children()
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=PATIENCE)
+
     assert "KeyboardInterrupt" in said
-
-    assert n_finished(database) == n_before
-    assert signature(FakeStudy(url=url, n_trials=8).run()) == signature(whole)
+    wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children))
