@@ -5,27 +5,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-FILLER = [
-    "the",
-    "a",
-    "of",
-    "in",
-    "about",
-    "how",
-    "why",
-    "people",
-    "think",
-    "is",
-    "are",
-    "can",
-    "what",
-    "where",
-    "when",
-    "my",
-    "your",
-    "some",
-    "many",
-]
+FILLER = ["the", "a", "of", "in", "how", "why", "people", "think", "is", "are", "can", "what", "where", "my", "some"]
 RUDE = ["stupid", "awful", "idiots", "terrible", "disgusting", "liars"]
 KIND = ["learn", "help", "travel", "music", "books", "science"]
 N_TRAIN, N_TEST = 300, 60
