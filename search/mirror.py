@@ -3,10 +3,12 @@
 Numbers, parameters and distributions of trials that are under way live here; results follow from the prediction store.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
@@ -46,9 +48,8 @@ class OptunaMirror:
         """Copy a running trial before it is submitted; one that is there already stays."""
         if self._find(trial.number) is not None:
             return
-        self._trial_ids[trial.number] = self._storage.create_new_trial(self._study_id, trial)
-        there = self._storage.get_trial_number_from_id(self._trial_ids[trial.number])
-        if there != trial.number:
+        trial_id = self._storage.create_new_trial(self._study_id, trial)
+        if self._find(trial.number) != trial_id:
             raise RunError(f"study {self._name!r}: another program adds trials to it; run one program at a time")
 
     def finish(self, result: TrialSummary) -> None:
@@ -56,7 +57,7 @@ class OptunaMirror:
         trial_id = self._find(result.number)
         if trial_id is None:
             raise RunError(f"study {self._name!r}: Optuna's tables have no trial {result.number}; restore the database")
-        if not self._storage.get_trial(trial_id).state.is_finished():
+        with contextlib.suppress(UpdateFinishedTrialError):
             tell(self._storage, trial_id, _fold_ends(result))
 
     def _find(self, number: int) -> int | None:
