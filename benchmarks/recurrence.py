@@ -1,13 +1,15 @@
 """Time whole folds of the network of record, variant after variant in one run: ``python -m benchmarks.recurrence``.
 
 Every variant trains the same folds with the same number of updates and evaluations. Variants alternate, so that
-what else the machine does meets all of them; wall time and processor time are both kept, as median (min to max).
+what else the machine does meets all of them; wall time and processor time (CPU) are both kept, as median (min to max).
 """
 
 import argparse
 import itertools
+import os
 import platform
 import resource
+import shlex
 import statistics
 import subprocess
 import sys
@@ -25,29 +27,29 @@ from textclf.engine import engine_fingerprint, set_engine
 RESULTS = Path(__file__).parent / "results" / "recurrence.md"
 SEEDS = (0, 1, 2)
 TIMING_HEAD = (
-    "| rows | hidden | batch | variant | wall time | processor time | times the padded loop | times packed layers |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    "| rows | hidden | batch | variant | wall s | CPU s | wall: padded / own | packed / own | CPU: padded / own | packed / own |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
 )
 
 
 def main() -> None:
-    """Run what was asked for; print as it comes, and write the page at the end."""
+    """Run what was asked for; print as it comes, and keep it at the end."""
     options = _parse()
     if options.memory_of:
         print_memory(options.memory_of, _plan(options, options.workload[0], options.hidden[0], options.batch[0]))
         return
     torch.set_num_threads(options.threads)
     lines = list(_echoed(page(options)))
-    if options.write:
-        RESULTS.write_text("\n".join(lines) + "\n")
+    if options.append:
+        with RESULTS.open("a") as file:
+            file.write("\n".join(lines) + "\n\n")
 
 
 def page(options: argparse.Namespace) -> Iterator[str]:
-    """Lines of the Markdown page."""
-    yield from ("# The recurrent engine against torch's layers", "", describe_machine(options.threads), "")
-    yield f"Command: `python -m benchmarks.recurrence {' '.join(sys.argv[1:])}`"
-    yield from ("", f"## One fold of {options.rows} rows, {options.epochs} epochs, {options.repeats} repeats", "")
-    yield from TIMING_HEAD
+    """Lines of Markdown."""
+    yield f"## One fold of {options.rows} rows, {options.epochs} epochs, {options.repeats} repeats"
+    yield from ("", f"`python -m benchmarks.recurrence {shlex.join(sys.argv[1:])}`", "")
+    yield from (describe_machine(options.threads), "", *TIMING_HEAD)
     for workload, hidden, batch in itertools.product(options.workload, options.hidden, options.batch):
         plan = _plan(options, workload, hidden, batch)
         yield from timing_rows(plan, time_plan(plan, load_workload(workload), options.variants))
@@ -61,18 +63,19 @@ def page(options: argparse.Namespace) -> Iterator[str]:
 def timing_rows(plan: Plan, timings: dict[str, list[Timing]]) -> Iterator[str]:
     """A line per variant; ratios are taken within each repeat."""
     walls = {name: [timing.wall for timing in of] for name, of in timings.items()}
-    for name, of in timings.items():
+    processors = {name: [timing.processor for timing in of] for name, of in timings.items()}
+    for name in timings:
         ratios = [
-            spread([base / own for base, own in zip(walls.get(reference, []), walls[name], strict=False)])
-            for reference in ("padded loop", "packed torch layers")
+            spread([base / own for base, own in zip(seconds.get(reference, []), seconds[name], strict=False)])
+            for seconds, reference in itertools.product((walls, processors), ("padded loop", "packed torch layers"))
         ]
-        cells = [plan.workload, str(plan.hidden), str(plan.batch), name, spread(walls[name], " s")]
-        yield f"| {' | '.join([*cells, spread([timing.processor for timing in of], ' s'), *ratios])} |"
+        cells = [plan.workload, str(plan.hidden), str(plan.batch), name, spread(walls[name]), spread(processors[name])]
+        yield f"| {' | '.join([*cells, *ratios])} |"
 
 
 def memory_section(plan: Plan, names: Sequence[str]) -> Iterator[str]:
     """Peak memory of a fresh process for each variant."""
-    yield from ("", f"## Peak memory ({plan.workload}, hidden {plan.hidden}, batch {plan.batch})", "")
+    yield from ("", f"### Peak memory ({plan.workload}, hidden {plan.hidden}, batch {plan.batch})", "")
     yield from ("| variant | process, MB | of it for training, MB |", "| --- | --- | --- |")
     for name in names:
         before, after = peak_megabytes(name, plan)
@@ -82,7 +85,7 @@ def memory_section(plan: Plan, names: Sequence[str]) -> Iterator[str]:
 def auc_section(plan: Plan, names: Sequence[str]) -> Iterator[str]:
     """Quality: out-of-fold AUC of each variant over seeds."""
     workload = load_workload(plan.workload).first(plan.n_rows)
-    yield from ("", f"## Out-of-fold AUC ({plan.workload}, {len(workload.labels)} rows, seeds {SEEDS})", "")
+    yield from ("", f"### Out-of-fold AUC ({plan.workload}, {len(workload.labels)} rows, seeds {SEEDS})", "")
     yield from ("| variant | AUC of each seed | mean ± standard deviation |", "| --- | --- | --- |")
     for name in names:
         scores = [oof_auc(VARIANTS[name], workload, plan.config(workload), seed=seed) for seed in SEEDS]
@@ -107,11 +110,11 @@ def print_memory(name: str, plan: Plan) -> None:
     print(before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def spread(values: Sequence[float], unit: str = "") -> str:
+def spread(values: Sequence[float]) -> str:
     """Median (min to max), or nothing of nothing."""
     if not values:
         return ""
-    return f"{statistics.median(values):.2f}{unit} ({min(values):.2f} to {max(values):.2f})"
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def describe_machine(n_threads: int) -> str:
@@ -120,8 +123,9 @@ def describe_machine(n_threads: int) -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")] or [platform.machine()]
     set_engine("native")
+    busy = f"load {os.getloadavg()[0]:.1f} before the run"
     return (
-        f"{len(models)} cores of {models[0]}, {n_threads} threads; Python {platform.python_version()}, "
+        f"{len(models)} cores of {models[0]}, {n_threads} threads, {busy}; Python {platform.python_version()}, "
         f"torch {torch.__version__}; engine {engine_fingerprint()}."
     )
 
@@ -157,7 +161,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory", action="store_true", help="measure peak memory too")
     parser.add_argument("--auc-rows", type=int, default=0, help="compare out-of-fold AUC on so many rows")
-    parser.add_argument("--write", action="store_true", help=f"write the page to {RESULTS.name}")
+    parser.add_argument("--append", action="store_true", help=f"add the tables to results/{RESULTS.name}")
     parser.add_argument("--memory-of", choices=tuple(VARIANTS), help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -118,7 +118,7 @@ def time_plan(plan: Plan, workload: Workload, names: Sequence[str]) -> dict[str,
     torch.set_num_threads(plan.n_threads)
     fold, _ = split(workload.first(plan.n_rows), fold=0)
     config = plan.config(workload)
-    warm, _ = split(workload.first(4 * plan.batch), fold=0)
+    warm, _ = split(workload.first(min(plan.n_rows, 2 * plan.batch)), fold=0)
     for name in names:
         time_fold(VARIANTS[name], warm, replace(config, n_epochs=1), seed=0)
     timings: dict[str, list[Timing]] = {name: [] for name in names}
