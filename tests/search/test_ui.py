@@ -91,6 +91,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_server_knows_the_study_and_leaves_nothing(
     recorded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_the_server_knows_the_study_and_leaves_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ctrl_c_ends_the_server_with_the_command(recorded: Path) -> None:
     """The command leaves with code 0, and its server with it."""
     command = [sys.executable, "-u", "-m", "search.ui", "--output", str(recorded)]
@@ -136,6 +138,7 @@ def test_ctrl_c_ends_the_server_with_the_command(recorded: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_server_that_dies_is_noticed(recorded: Path) -> None:
     """The command does not wait for ever on a server that is gone."""
     with serve(find_tracking(recorded)) as server:
