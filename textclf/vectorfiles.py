@@ -5,6 +5,7 @@ that are no text; everything else is text.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from textclf.binaryvectors import (
     parse_word2vec,
     read_fasttext,
 )
-from textclf.errors import DataError, did_you_mean
+from textclf.errors import DataError, RunError, did_you_mean
 from textclf.textvectors import parse_text
 
 CACHE_FORMAT = 1
@@ -103,15 +104,20 @@ def read_vector_file(path: Path | str, *, cache: Path | str | None = None) -> Ve
         model = read_fasttext(path)
         mean, deviation = measure(model.vectors(list(model.place_of)[:N_MEASURED])[1])
         return SubwordFile(model=model, mean=mean, deviation=deviation)
-    if cache is None:
-        return _parse(path)
-    entry = Path(cache) / f"vectors-{CACHE_FORMAT}-{_file_digest(path)[:32]}"
-    if not entry.is_dir():
+    return _parse(path) if cache is None else _read_through(Path(cache), path)
+
+
+def _read_through(cache: Path, path: Path) -> VectorFile:
+    """Read from the cache, which is filled where it can be written; where it cannot, that costs time alone."""
+    entry = cache / f"vectors-{CACHE_FORMAT}-{_file_digest(path)[:32]}"
+    if not os.access(entry, os.F_OK):  # unlike Path.exists, this does not raise below a folder that may not be entered
         file = _parse(path)
         arrays = {"matrix": file.matrix, "mean": file.mean}
-        write_archive(
-            entry, Archive(record={"deviation": file.deviation}, arrays=arrays, strings={"words": file.words})
-        )
+        record = {"deviation": file.deviation}
+        try:
+            write_archive(entry, Archive(record=record, arrays=arrays, strings={"words": file.words}))
+        except RunError:
+            return file
     kept = read_archive(entry)
     return VectorFile(
         words=tuple(kept.strings["words"]),

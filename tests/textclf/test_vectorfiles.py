@@ -130,3 +130,13 @@ def test_the_real_glove_file_is_read_line_by_line(shared_data: Path, tmp_path: P
                 assert file.words[row] == word
                 np.testing.assert_array_equal(file.matrix[row], np.array(numbers, dtype=np.float32))
     assert file.matrix.shape == (100_000, 100)
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path: Path) -> None:
+    """The file is parsed, every time, and gives the same."""
+    path = write(tmp_path, glove_bytes(), "v.txt")
+    in_the_way = write(tmp_path, b"", "file")
+    file = read_all(path, in_the_way / "cache")
+
+    assert file.words == ("the", "Paris", "US")
+    np.testing.assert_array_equal(file.matrix, read_all(path).matrix)
