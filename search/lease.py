@@ -7,7 +7,7 @@ seen at once; one on another host when it has not renewed for SECONDS_TO_EXPIRE.
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +129,7 @@ def hold_lease(engine: sa.Engine, study: str) -> Iterator[Lease]:
     lease = Lease(engine, study)
     lease.take()
     over = threading.Event()
-    thread = threading.Thread(target=_keep_renewing, args=(lease.renew, over), daemon=True, name="lease")
+    thread = threading.Thread(target=_keep_renewing, args=(lease, over), daemon=True, name="lease")
     thread.start()
     try:
         yield lease
@@ -143,12 +143,13 @@ def hold_lease(engine: sa.Engine, study: str) -> Iterator[Lease]:
                 raise
 
 
-def _keep_renewing(renew: Callable[[], None], over: threading.Event) -> None:
+def _keep_renewing(lease: Lease, over: threading.Event) -> None:
     while not over.wait(SECONDS_BETWEEN_RENEWALS):
         try:
-            renew()
+            lease.renew()
         except Exception as error:
             if not is_away(error):
+                lease.lost = f"the lease of the study cannot be renewed ({error!r}), so another run could take it"
                 raise
 
 
