@@ -24,7 +24,9 @@ class OptunaMirror:
     """
 
     def __init__(self, url: str, study_name: str) -> None:
-        self._storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if "sqlite" in url else {})
+        self._storage = RDBStorage(
+            url, engine_kwargs={"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+        )
         optuna.create_study(storage=self._storage, study_name=study_name, direction="maximize", load_if_exists=True)
         self._study_id, self._name = self._storage.get_study_id_from_name(study_name), study_name
         self._trial_ids: dict[int, int] = {}
