@@ -91,7 +91,7 @@ def fit(rows: PieceRows, labels: IntArray, config: EncoderConfig, *, how: FitTas
                 total += float(loss.detach()) * len(batch)
             fitted.train_loss = total / len(rows)
             if not math.isfinite(fitted.train_loss):
-                raise DivergedError(f"diverged: the training loss became {fitted.train_loss} in epoch {epoch + 1}")
+                raise DivergedError(f"the training loss became {fitted.train_loss} in epoch {epoch + 1}")
             if epoch < config.n_epochs - 1:
                 how.on_epoch(epoch, fitted.train_loss, fitted.predict)
     return fitted

@@ -113,7 +113,7 @@ class EpochLoop:
 
             self.fitted.train_loss = float(total) / len(self.rows)
             if not math.isfinite(self.fitted.train_loss):
-                raise DivergedError(f"diverged: the training loss became {self.fitted.train_loss} in epoch {epoch + 1}")
+                raise DivergedError(f"the training loss became {self.fitted.train_loss} in epoch {epoch + 1}")
             if epoch < self.config.n_epochs - 1:
                 tell(epoch, self.fitted.train_loss, self.fitted.predict)
 
