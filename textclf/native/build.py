@@ -85,7 +85,7 @@ def cache_folder() -> Path:
     if named := os.environ.get("TEXTCLF_CACHE"):
         return Path(named) / "native"
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    nearest = next(folder for folder in (base, *base.parents) if folder.exists())
+    nearest = next(folder for folder in (base, *base.parents) if os.access(folder, os.F_OK))
     return base / "textclf" / "native" if os.access(nearest, os.W_OK) else _own_folder()
 
 
