@@ -10,7 +10,6 @@ Studies with further seeds follow until there were enough kills. Writes benchmar
 
 import argparse
 import csv
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,11 +22,17 @@ import numpy as np
 import optuna
 import psutil
 
+from benchmarks.tables import describe_machine, write_table
 from search.quiet import quiet_optuna
 from textclf.store import PredictionStore, trial_digest
 
-RESULTS = Path(__file__).parent / "results"
 N_TRIALS, N_JOBS = 14, 2
+HEADER = ["seed", "coordinator killed", "worker killed", "trials, scores, arrays", "Optuna", "MLflow"]
+HEADER += ["MLflow runs left running", "seconds"]
+NOTE = (
+    "Studies of {n_trials} trials ({counts}) of six families, {n_rows:,} rows of {data}, 4 folds, {n_jobs} workers, under "
+    "{n_kills} SIGKILLs at seeded random moments, beside one that nobody touched ({calm:.0f} s)."
+)
 LONGEST_CALM = 20.0  # seconds between two kills, at most
 SPACE = """\
 [common]
@@ -146,7 +151,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/sst2"))
     parser.add_argument("--rows", type=int, default=1500)
     told = parser.parse_args()
-    lines, n_kills, seed = [], 0, told.seed
+    rows: list[list[object]] = []
+    n_kills, seed = 0, told.seed
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_data(told.data, folder, n_rows=told.rows)
@@ -158,25 +164,30 @@ def main() -> None:
             done = disturb(folder, output, seed=seed, most_kills=told.kills - n_kills)
             after = describe(output)
             equal = {part: "equal" if after[part] == whole[part] else "DIFFERENT" for part in whole}
-            cells = (seed, done.n_coordinators, done.n_workers, *equal.values(), 0, f"{done.seconds:.0f}")
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
-            print(lines[-1], flush=True)
+            rows.append([seed, done.n_coordinators, done.n_workers, *equal.values(), 0, f"{done.seconds:.0f}"])
+            print(rows[-1], flush=True)
             n_kills += done.n_coordinators + done.n_workers
             seed += 1
     outcomes = [outcome for _, outcome, _, _ in whole["trials"]]
     counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
-    header = (
-        "# Chaos\n\n"
-        f"Studies of {N_TRIALS} trials ({counts}) of six families, {told.rows:,} rows of {told.data.name}, 4 folds, "
-        f"{N_JOBS} workers, under {n_kills} SIGKILLs\nat seeded random moments, beside one that nobody touched "
-        f"({calm:.0f} s). {platform.machine()}, Python {platform.python_version()}.\n"
-        "Made by `python -m benchmarks.chaos`.\n\n"
-        "| seed | coordinator killed | worker killed | trials, scores, arrays | Optuna | MLflow "
-        "| MLflow runs left running | seconds |\n| --: | --: | --: | --- | --- | --- | --: | --: |\n"
+    write_table(
+        "chaos",
+        title="Chaos",
+        notes=[
+            NOTE.format(
+                n_trials=N_TRIALS,
+                counts=counts,
+                n_rows=told.rows,
+                data=told.data.name,
+                n_jobs=N_JOBS,
+                n_kills=n_kills,
+                calm=calm,
+            ),
+            f"{describe_machine('optuna', 'mlflow')} Made by `python -m benchmarks.chaos`.",
+        ],
+        header=HEADER,
+        rows=rows,
     )
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "chaos.md").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
-    print(header + "\n".join(lines))
 
 
 if __name__ == "__main__":

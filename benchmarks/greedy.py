@@ -9,7 +9,6 @@ without it only the plain version of tests/oracles.py is compared with. Writes b
 
 import argparse
 import json
-import platform
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from benchmarks.linear_pool import read_data_set, train_pool
+from benchmarks.tables import RESULTS, describe_machine
 from ensemble.place import open_pool
 from ensemble.scoring import make_objective
 from ensemble.selection import N_ROUNDS, greedy_weights
@@ -29,7 +29,6 @@ from textclf.arrays import FloatArray, IntArray
 from textclf.config import Task
 from textclf.metrics import Metric, get_metric
 
-RESULTS = Path(__file__).parent / "results" / "greedy.md"
 CASES = (
     ("quora", "roc_auc", 40_000),
     ("sst2", "roc_auc", 6_920),
@@ -45,7 +44,7 @@ PREFACE = """\
 {n_rounds} rounds with replacement and the best prefix (Caruana et al. 2004) on the same out-of-fold matrices. Processor
 seconds on one thread, the fastest of {n_runs} runs (by the book: one run). Scores are of the found weights, on the
 rows they were found on, by scikit-learn through one function for all. Written by `python -m benchmarks.greedy`;
-{machine}.
+{machine}
 
 AutoGluon rounds scores to six decimals while it searches, so that it may take another path among near ties; with the
 rounding taken out it finds the same weights on the Quora matrices.
@@ -143,8 +142,8 @@ def main() -> None:
     for matrices in [*(linear_matrices(*case) for case in CASES), *map(study_matrices, options.study)]:
         table += lines_of(matrices, options.peers)
         print(table.splitlines()[-1], flush=True)
-    machine = f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"
-    RESULTS.write_text(PREFACE.format(n_rounds=N_ROUNDS, n_runs=N_RUNS, machine=machine) + table, encoding="utf-8")
+    preface = PREFACE.format(n_rounds=N_ROUNDS, n_runs=N_RUNS, machine=describe_machine("numpy"))
+    (RESULTS / "greedy.md").write_text(preface + table, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,13 +21,13 @@ import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from benchmarks.linear_pool import FILES, MEMBERS, N_FOLDS, DataSet, LinearPool, read_data_set, train_pool
+from benchmarks.tables import RESULTS
 from ensemble.crossfit import cross_fit, fit_all
 from ensemble.mixtures import Evidence
 from ensemble.recipe import Recipe
 from textclf.arrays import FloatArray
 from textclf.metrics import get_metric
 
-RESULTS = Path(__file__).parent / "results"
 RECIPES = {
     "best single": Recipe(method="best", top=1, redundant=1.0),
     "plain mean": Recipe(method="mean"),

@@ -9,8 +9,6 @@ moment the named content shows. Writes benchmarks/results/mlflow_pages.md. About
 
 import argparse
 import dataclasses
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -21,6 +19,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from benchmarks.tables import RESULTS, describe_machine
 from search.tracking import Tracking
 from search.ui import find_runs, find_studies, serve
 from search.views import TRIALS, run_link, view_link
@@ -31,7 +30,6 @@ from textclf.store import open_store
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-RESULTS = Path(__file__).parent / "results"
 N_PATTERNS = 60  # trials that are drawn; the others are copies under new numbers, with other scores
 N_COMPARED = 10
 PREFACE = """\
@@ -75,7 +73,7 @@ def main() -> None:
     trial = make_trial(make_study(), 1)
     preface = PREFACE.format(
         n_trials=options.n_trials,
-        machine=f"{os.cpu_count()} cores, Python {platform.python_version()}",
+        machine=describe_machine("mlflow").removesuffix("."),
         n_metrics=len(trial.curves) * 3 + 5 + 4 + 12,
         n_params=len(trial.params),
     )

@@ -8,7 +8,7 @@ with TPE, and as many by plain Optuna: ``study.optimize`` with equal parameters 
 """
 
 import argparse
-import platform
+import statistics
 import tempfile
 import time
 import warnings
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import optuna
 
+from benchmarks.tables import describe_machine, write_table
 from search.coordinator import Budget, Coordinator
 from search.executors import InlineExecutor
 from search.interruption import Interruption
@@ -38,7 +39,11 @@ from textclf.config import Columns, Task
 from textclf.store import PredictionStore, StudyRecord, TrialRecord
 
 N_TIMED, N_ROWS, N_PARAMS, N_REPORTS = 20, 1000, 11, 5
-RESULTS = Path(__file__).parent / "results"
+NOTE = (
+    "Milliseconds per trial, median of {n_timed}; simulated objective with {n_params} parameters, {n_reports} fits and "
+    "{n_rows:,} rows; one worker. Plain Optuna: `study.optimize` on the very same study, which keeps no predictions. "
+    "Start: what it takes to go on with a study of that size."
+)
 
 
 def suggest(trial: optuna.Trial) -> dict[str, Any]:
@@ -76,12 +81,12 @@ def run_simulated(job: TrialJob, _hooks: Hooks, shared: Any) -> TrialRecord:
 
 @dataclass
 class Clock:
-    """Seconds spent in each part."""
+    """Seconds of every call of each part."""
 
-    parts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    calls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def time(self, name: str, owner: Any, method: str) -> None:
-        """Count the time in a method of an object or a class."""
+        """Time the calls of a method of an object."""
         original: Callable[..., Any] = getattr(owner, method)
 
         def timed(*told: Any, **named: Any) -> Any:
@@ -89,9 +94,13 @@ class Clock:
             try:
                 return original(*told, **named)
             finally:
-                self.parts[name] += time.perf_counter() - began
+                self.calls[name].append(time.perf_counter() - began)
 
         setattr(owner, method, timed)
+
+    def milliseconds(self) -> dict[str, float]:
+        """The median call of each part; the first one, which may read the study, is left out."""
+        return {name: 1000 * statistics.median(calls[1:]) for name, calls in self.calls.items() if len(calls) > 1}
 
 
 @contextmanager
@@ -150,13 +159,11 @@ def study_of(
 def time_ours(
     name: str, folder: Path, url: str, *, n_trials: int, sampler: str = "random", with_mlflow: bool = False
 ) -> dict[str, float]:
-    """Milliseconds per trial by part, over N_TIMED trials after n_trials, and seconds to start on them."""
+    """Milliseconds per trial by part, median over N_TIMED trials after n_trials, and seconds to start on them."""
     with study_of(name, folder, url, sampler=sampler, with_mlflow=with_mlflow) as (coordinator, clock):
-        began = time.perf_counter()
         coordinator.run(Budget(n_trials=n_trials + N_TIMED))
-        total = time.perf_counter() - began - clock.parts["start"]
-    parts = {part: 1000 * seconds / N_TIMED for part, seconds in clock.parts.items() if part != "start"}
-    return {**parts, "total": 1000 * total / N_TIMED, "start": clock.parts["start"]}
+    parts = clock.milliseconds()
+    return {**parts, "total": sum(parts.values()), "start": clock.calls["start"][0]}
 
 
 def fill(name: str, folder: Path, url: str, *, n_trials: int, with_mlflow: bool = False) -> None:
@@ -166,7 +173,7 @@ def fill(name: str, folder: Path, url: str, *, n_trials: int, with_mlflow: bool 
 
 
 def time_plain(name: str, url: str, *, sampler: str) -> float:
-    """Milliseconds per trial of study.optimize, mean of N_TIMED trials."""
+    """Milliseconds per trial of study.optimize, median of N_TIMED trials."""
     samplers = {"random": optuna.samplers.RandomSampler(seed=1), "tpe": optuna.samplers.TPESampler(seed=1)}
     study = optuna.load_study(study_name=name, storage=url, sampler=samplers[sampler])
 
@@ -176,10 +183,11 @@ def time_plain(name: str, url: str, *, sampler: str) -> float:
             trial.report(value, step)
         return value
 
-    study.optimize(objective, n_trials=1)  # reads the study
-    began = time.perf_counter()
-    study.optimize(objective, n_trials=N_TIMED)
-    return 1000 * (time.perf_counter() - began) / N_TIMED
+    clock = Clock()
+    clock.time("plain", study, "optimize")
+    for _ in range(N_TIMED):
+        study.optimize(objective, n_trials=1)
+    return clock.milliseconds()["plain"]
 
 
 def measure(folder: Path, sizes: Sequence[int], *, storage: str | None) -> list[dict[str, Any]]:
@@ -201,49 +209,22 @@ def measure(folder: Path, sizes: Sequence[int], *, storage: str | None) -> list[
 
 
 def measure_mlflow(sizes: Sequence[int]) -> list[str]:
-    """Table rows: milliseconds of MLflow's record per trial."""
+    """Sentences: milliseconds of MLflow's record per trial."""
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as name:
             folder, url = Path(name), f"sqlite:///{name}/study.db"
             fill("study", folder, url, n_trials=size, with_mlflow=True)
             ours = time_ours("study", folder, url, n_trials=size, with_mlflow=True)
-            rows.append(f"| {size:,} | {ours['MLflow']:.0f} |")
+            rows.append(
+                f"MLflow's record of such a trial, beside it, on SQLite with {size:,} runs: {ours['MLflow']:.0f} ms."
+            )
             print(rows[-1], flush=True)
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown."""
-    names = [name for name in rows[0] if name not in ("trials", "sampler", "total", "start", "plain")]
-    lines = [f"| trials there | sampler | {' | '.join(names)} | **in all** | plain Optuna | start (s) |"]
-    lines.append("|" + " --: |" * (len(names) + 5))
-    for row in rows:
-        cells = [f"{row['trials']:,}", row["sampler"], *(f"{row[name]:.1f}" for name in names)]
-        lines.append(f"| {' | '.join(cells)} | **{row['total']:.0f}** | {row['plain']:.0f} | {row['start']:.1f} |")
-    return "\n".join(lines)
-
-
-TEXT = """\
-# Overhead per trial on {kind}
-
-Milliseconds per trial, mean of {n_timed}; simulated objective with {n_params} parameters, {n_reports} fits and
-{n_rows:,} rows; one worker; {machine}. Plain Optuna: `study.optimize` on the very same study, which keeps no
-predictions. "start" is what it takes to go on with a study of that size. Made by `python -m benchmarks.overhead`.
-
-{table}
-"""
-MLFLOW = """
-MLflow's record of a trial ({n_reports} fits of 4 epochs), on SQLite, in milliseconds:
-
-| runs there | ms |
-| --: | --: |
-{rows}
-"""
-
-
 def main() -> None:
-    """Measure and write the table."""
+    """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[10, 1000, 10_000])
     parser.add_argument("--storage", help="database URL; SQLite in a folder of its own where left out")
@@ -254,20 +235,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         rows = measure(Path(name), told.trials, storage=told.storage)
     kind = "SQLite" if told.storage is None else "PostgreSQL"
-    text = TEXT.format(
-        kind=kind,
-        n_timed=N_TIMED,
-        n_params=N_PARAMS,
-        n_reports=N_REPORTS,
-        n_rows=N_ROWS,
-        machine=f"{platform.machine()}, Python {platform.python_version()}, Optuna {optuna.__version__}",
-        table=table(rows),
+    parts = [name for name in rows[0] if name not in ("trials", "sampler", "total", "start", "plain")]
+    write_table(
+        f"overhead_{kind.lower()}",
+        title=f"Overhead per trial on {kind}",
+        notes=[
+            NOTE.format(n_timed=N_TIMED, n_params=N_PARAMS, n_reports=N_REPORTS, n_rows=N_ROWS),
+            *measure_mlflow(told.mlflow_trials),
+            f"{describe_machine('optuna', 'mlflow', 'sqlalchemy')} Made by `python -m benchmarks.overhead`.",
+        ],
+        header=["trials there", "sampler", *parts, "in all", "plain Optuna", "start (s)"],
+        rows=[
+            [
+                f"{row['trials']:,}",
+                row["sampler"],
+                *(f"{row[part]:.1f}" for part in parts),
+                f"**{row['total']:.0f}**",
+                f"{row['plain']:.0f}",
+                f"{row['start']:.1f}",
+            ]
+            for row in rows
+        ],
     )
-    if told.mlflow_trials:
-        text += MLFLOW.format(n_reports=N_REPORTS, rows="\n".join(measure_mlflow(told.mlflow_trials)))
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"overhead_{kind.lower()}.md").write_text(text, encoding="utf-8")
-    print(text)
 
 
 if __name__ == "__main__":
