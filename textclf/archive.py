@@ -65,7 +65,7 @@ def read_archive(folder: Path) -> Archive:
             arrays={name: _load(folder / f"{name}.npy") for name in content["arrays"]},
             strings={name: _load_strings(folder, name) for name in content["strings"]},
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:  # EOFError: an array file without a byte
         raise DataError(f"{folder}: not a whole folder of this program ({error}); remove it and start again") from error
 
 

@@ -76,7 +76,9 @@ def test_a_place_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
 
 
-@pytest.mark.parametrize("harm", ["missing", "no record", "half a record", "no array", "half an array", "pickle"])
+@pytest.mark.parametrize(
+    "harm", ["missing", "no record", "half a record", "no array", "half an array", "empty array", "pickle"]
+)
 def test_a_torn_archive_is_refused(tmp_path: Path, harm: str) -> None:
     """With what to do; pickled objects are never loaded."""
     folder = tmp_path / "a"
@@ -90,6 +92,8 @@ def test_a_torn_archive_is_refused(tmp_path: Path, harm: str) -> None:
         (folder / "matrix.npy").unlink()
     if harm == "half an array":
         (folder / "matrix.npy").write_bytes((folder / "matrix.npy").read_bytes()[:-8])
+    if harm == "empty array":
+        (folder / "matrix.npy").write_bytes(b"")  # what a power cut leaves of a file that was never flushed
     if harm == "pickle":
         np.save(folder / "matrix.npy", np.array([{}], dtype=object), allow_pickle=True)
 
