@@ -2,12 +2,14 @@
 
 import json
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textclf.archive import Archive, read_archive, write_archive
 from textclf.arrays import IntArray, array_digest, text_digest
@@ -20,6 +22,7 @@ from textclf.table import Table, empty_table
 from textclf.text import parse_cleaning
 
 INPUTS_FORMAT = 2
+ENCODING_FORMAT = 2  # part of the name of a kept encoding: one of another format is made anew
 PARTS = ("train", "test", "holdout")
 ENCODED_ARRAYS = ("tokens", "starts", "caps", "meta")
 N_REMEMBERED = 4  # encodings that a process keeps at hand
@@ -214,7 +217,7 @@ def _find_encoding(inputs: Inputs, recipe: str, max_tokens: int) -> Encoding:
     if inputs.folder is None:
         encoded, lexicon = encode_tables(tables, cleaning=recipe, max_tokens=max_tokens)
         return Encoding(**dict(zip(PARTS, encoded, strict=True)), lexicon=lexicon)
-    folder = inputs.folder / f"encoding-{text_digest(recipe, str(max_tokens))[:16]}"
+    folder = inputs.folder / f"encoding-{text_digest(recipe, str(max_tokens), str(ENCODING_FORMAT))[:16]}"
     if not folder.is_dir():
         encoded, lexicon = encode_tables(tables, cleaning=recipe, max_tokens=max_tokens)
         arrays = {
@@ -222,9 +225,12 @@ def _find_encoding(inputs: Inputs, recipe: str, max_tokens: int) -> Encoding:
             for part, rows in zip(PARTS, encoded, strict=True)
             for name in ENCODED_ARRAYS
         }
-        record = {"cleaning": recipe, "max_tokens": max_tokens}
+        digest = _encoding_digest(arrays, lexicon.words)
+        record = {"cleaning": recipe, "max_tokens": max_tokens, "digest": digest}
         write_archive(folder, Archive(record=record, arrays=arrays, strings={"words": lexicon.words}))
     archive = read_archive(folder)
+    if _encoding_digest(archive.arrays, archive.strings["words"]) != archive.record["digest"]:
+        raise DataError(f"{folder}: its content is not what was saved (digests differ); remove it and start again")
     parts = {
         part: Encoded(
             **{name: archive.arrays[f"{part}-{name}"] for name in ENCODED_ARRAYS},
@@ -234,3 +240,7 @@ def _find_encoding(inputs: Inputs, recipe: str, max_tokens: int) -> Encoding:
         for part, table in zip(PARTS, tables, strict=True)
     }
     return Encoding(**parts, lexicon=Lexicon(words=tuple(archive.strings["words"])))
+
+
+def _encoding_digest(arrays: Mapping[str, NDArray[Any]], words: Sequence[str]) -> str:
+    return text_digest(*(f"{name} {array_digest(arrays[name])}" for name in sorted(arrays)), *words)

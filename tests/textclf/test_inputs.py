@@ -184,6 +184,21 @@ def test_an_encoding_is_that_of_the_three_tables(tmp_path: Path, kept: bool) -> 
     assert not kept or len([path for path in (tmp_path / "a").iterdir() if path.is_dir()]) == 1
 
 
+def test_a_damaged_encoding_is_refused(tmp_path: Path) -> None:
+    """One wrong bit in the kept tokens would make another trial under the same number."""
+    inputs = load_inputs(save_inputs(rich_inputs(), tmp_path / "a"))
+    forget()
+    inputs.encoding("lower+punctuation", 5)
+    [tokens] = (tmp_path / "a").glob("encoding-*/train-tokens.npy")
+    damaged = bytearray(tokens.read_bytes())
+    damaged[-4] ^= 1
+    tokens.write_bytes(damaged)
+    forget()
+
+    with pytest.raises(DataError, match=r"encoding-.*digests differ\); remove it and start again"):
+        inputs.encoding("lower+punctuation", 5)
+
+
 def forget() -> None:
     """Empty this process's memory of encodings."""
     from textclf import inputs as module
