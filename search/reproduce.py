@@ -96,22 +96,18 @@ def reproduce(
 
     A trial that failed because its worker died has nothing to compare and is passed over.
     """
-    from textclf.store import PredictionStore
+    from search.place import find_storage, open_place
 
-    url = storage or _default_storage(Path(output))
-    store = PredictionStore(url)
-    try:
-        study = store.read_study(study_name or _only_study(store))
+    with open_place(Path(output), storage=storage, study_name=study_name) as place:
+        store, study = place.store, place.store.read_study(place.study_name)
         inputs = _load_inputs(Path(output), study)
         results = {trial.number: trial for trial in store.trials(study.name)}
-        jobs = _make_jobs(url, store, study, results)
+        jobs = _make_jobs(find_storage(Path(output), storage=storage), store, study, results)
         for number in sorted(results) if numbers is None else numbers:
             if number not in results:
                 raise ConfigError(f"--trial: study {study.name!r} has no finished trial {number}")
             if results[number].environment:
                 yield _compare_trial(store.read_trial(study.name, number), jobs, inputs, results, threads=threads)
-    finally:
-        store.close()
 
 
 def _compare_trial(
@@ -201,19 +197,6 @@ def _make_jobs(
     for number in sorted(results):
         incumbents.add(results[number])
     return Jobs(study, rules, view, incumbents)
-
-
-def _default_storage(output: Path) -> str:
-    if not (output / "study.db").is_file():
-        raise ConfigError(f"--output: {output} holds no study.db; name the folder that python -m search.run wrote")
-    return f"sqlite:///{output / 'study.db'}"
-
-
-def _only_study(store: "PredictionStore") -> str:
-    names = store.study_names()
-    if len(names) != 1:
-        raise ConfigError(f"--study-name: name one of the {len(names)} studies ({', '.join(names)})")
-    return names[0]
 
 
 def _load_inputs(output: Path, study: "StudyRecord") -> "Inputs":

@@ -7,6 +7,7 @@ the record of what has finished.
 
 import dataclasses
 import json
+import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -402,11 +403,12 @@ def _select_arrays(connection: sa.Connection, study: str, owner: int) -> dict[st
 
 
 def _refuse_other_study(there: StudyRecord, wanted: StudyRecord) -> None:
-    for what in ("data_digest", "fold_digest", "metric", "task"):
-        old, new = getattr(there, what), getattr(wanted, what)
+    facts, wanted_facts = _facts(there), _facts(wanted)
+    for what, old in facts.items():
+        new = wanted_facts[what]
         if old != new:
             raise RunError(
-                f"study {wanted.name!r} exists with {what.replace('_', ' ')} {old}, this run has {new}; "
+                f"study {wanted.name!r} exists with {what} {old}, this run has {new}; "
                 "give the same files and options, or another --study-name"
             )
     for key in sorted(there.settings.keys() | wanted.settings.keys()):
@@ -416,6 +418,22 @@ def _refuse_other_study(there: StudyRecord, wanted: StudyRecord) -> None:
                 f"study {wanted.name!r} exists with {key} = {old}, this run has {new}; "
                 "give the same value, or another --study-name"
             )
+
+
+def _facts(record: StudyRecord) -> dict[str, Any]:
+    """What tells two studies apart, in words where there are some: a digest says only that something differs."""
+    return {
+        "task": record.task,
+        "columns": record.columns,
+        "number of training rows": len(record.train_ids),
+        "number of test rows": len(record.test_ids),
+        "metric": record.metric,
+        "data digest": record.data_digest,
+        "number of folds": int(record.fold_of_row.max(initial=-1)) + 1,
+        "number of repeats": len(record.fold_of_row),
+        "seed": record.settings.get("seed"),
+        "fold digest": record.fold_digest,
+    }
 
 
 def _pack_strings(strings: tuple[str, ...]) -> NDArray[np.uint8]:
@@ -441,6 +459,9 @@ def _connect_args(url: str) -> dict[str, Any]:
 def _tune_sqlite(connection: Any, _record: Any) -> None:
     """Write-ahead logging lets a reader (the MLflow page, an export) look on while a study writes."""
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    except UnicodeDecodeError:  # SQLite names a table in its message, and the damaged name is no text
+        raise sqlite3.DatabaseError("its schema is damaged") from None
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()

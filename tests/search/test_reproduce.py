@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,25 @@ def test_wrong_input_is_named(told: tuple[str, ...], words: str) -> None:
 
     assert code == 2
     assert words in said
+
+
+def test_a_damaged_database_is_said_to_be_damaged(output: Path, tmp_path: Path) -> None:
+    """In one line; a name that is no text, which SQLite's own message repeats, is no traceback either."""
+    (tmp_path / "study.db").write_bytes(b"garbage" * 1000)
+    code, said = reproduce("--output", str(tmp_path), "--trial", "0")
+    assert code == 2
+    assert "study.db: the database cannot be read (file is not a database)" in said
+
+    (tmp_path / "study.db").unlink()
+    with sqlite3.connect(output / "study.db") as source, sqlite3.connect(tmp_path / "study.db") as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA writable_schema = ON")
+        copy.execute("UPDATE sqlite_master SET name = CAST(x'74ff' AS TEXT), sql = 'x' WHERE name = 'textclf_trials'")
+    source.close()
+    copy.close()
+    code, said = reproduce("--output", str(tmp_path), "--trial", "0")
+    assert code == 2
+    assert "study.db: the database cannot be read (its schema is damaged)" in said
 
 
 def test_a_trial_that_is_not_there_is_named(output: Path) -> None:

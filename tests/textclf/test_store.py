@@ -151,9 +151,13 @@ def test_another_study_under_the_name_is_refused(store: PredictionStore) -> None
 
     with pytest.raises(RunError, match="data digest d1, this run has d2"):
         store.write_study(study_record(data_digest="d2"))
+    with pytest.raises(RunError, match="number of training rows 3, this run has 2"):
+        store.write_study(study_record(data_digest="d2", train_ids=("a", "b")))
+    with pytest.raises(RunError, match="number of folds 2, this run has 3"):
+        store.write_study(study_record(fold_digest="f2", fold_of_row=np.array([[0, 1, 2]])))
     with pytest.raises(RunError, match="fold digest f1, this run has f2"):
         store.write_study(study_record(fold_digest="f2"))
-    with pytest.raises(RunError, match="seed = 3, this run has 4"):
+    with pytest.raises(RunError, match="seed 3, this run has 4"):
         store.write_study(study_record(settings={"seed": 4, "space": {"x": [1, 2]}}))
 
 
