@@ -144,6 +144,8 @@ def test_too_few_folds_and_too_few_groups_are_refused() -> None:
     labels = np.tile([0, 1], 10)
     with pytest.raises(ConfigError, match="at least 2 folds"):
         plan_folds(labels, BINARY, n_folds=1, seed=0)
+    with pytest.raises(DataError, match=r"1 group of rows cannot fill n_folds=2 .*ignore duplicates"):
+        plan_folds(labels, BINARY, n_folds=2, seed=0, duplicate_groups=np.zeros(20, dtype=np.int64))
     with pytest.raises(DataError, match="2 groups of rows cannot fill n_folds=3"):
         plan_folds(labels, BINARY, n_folds=3, seed=0, groups=["a", "b"] * 10)
 
