@@ -118,7 +118,9 @@ def export(
     shipped = ship(blended)
     result = write_result(blended, target)
     run_id = None if client is None else record(client, result, output)
-    place = f"python -m search.ui --output {output}" if tracking_uri is None else f"mlflow ui --backend-store-uri {uri}"
+    place = f"python -m search.ui --output {shlex.quote(str(output))}"
+    if tracking_uri is not None:
+        place = f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
     show(result, run=None if run_id is None else (run_id, place), shipped=shipped, as_json=as_json)
 
 

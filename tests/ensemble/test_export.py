@@ -191,8 +191,9 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
 
 def test_the_blend_is_recorded_beside_the_study_in_mlflow(tmp_path: Path) -> None:
     """Under the study's run: scores and weights as metrics, figures, tables and the submission as artifacts."""
-    folder = toy_folder(tmp_path)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "my runs").mkdir()
+    folder = toy_folder(tmp_path / "my runs")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
     client = MlflowClient(uri)
     experiment = client.create_experiment("toy", artifact_location=(tmp_path / "artifacts").as_uri())
     parent = client.create_run(experiment, tags={"stage": "study", "study": "toy"})
@@ -202,6 +203,7 @@ def test_the_blend_is_recorded_beside_the_study_in_mlflow(tmp_path: Path) -> Non
     record = json.loads((folder / "submission.provenance.json").read_text())
 
     assert blend.info.run_id in result.output
+    assert f"python -m search.ui --output '{folder}'" in " ".join(result.output.split())
     assert blend.info.status == "FINISHED"
     assert blend.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert blend.data.params["method"] == "greedy"
