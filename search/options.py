@@ -15,6 +15,7 @@ from typing import Any
 from textclf.errors import ConfigError, did_you_mean
 
 PRESETS = ("quick", "standard", "best")
+_SPECIAL_IN_URLS = re.compile("[?#%]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -134,8 +135,16 @@ class StudyOptions:
                 )
         if not 0 <= self.holdout <= 0.5:
             raise ConfigError(f"--holdout: {self.holdout} is outside [0, 0.5]")
+        if special := _SPECIAL_IN_URLS.search(str(self.output)):
+            raise ConfigError(
+                f"--output: {self.output} holds {special[0]!r}, which has a meaning of its own in the address of a "
+                "database; choose a folder without it"
+            )
         if not _NAME.fullmatch(self.study_name):
-            raise ConfigError(f"--study-name: {self.study_name!r}; use letters, digits, dot, hyphen and underscore")
+            raise ConfigError(
+                f"--study-name: {self.study_name!r}; use at most 100 letters, digits, dots, hyphens and "
+                "underscores, the first a letter or digit"
+            )
         if self.executor == "dask" and not self.dask_address:
             raise ConfigError("--executor dask needs --dask-address tcp://HOST:PORT")
 
