@@ -9,6 +9,7 @@ Studies with further seeds follow until there were enough kills. Writes benchmar
 """
 
 import argparse
+import contextlib
 import csv
 import subprocess
 import sys
@@ -30,10 +31,10 @@ N_TRIALS, N_JOBS = 14, 2
 HEADER = ["seed", "coordinator killed", "worker killed", "trials, scores, arrays", "Optuna", "MLflow"]
 HEADER += ["MLflow runs left running", "seconds"]
 NOTE = (
-    "Studies of {n_trials} trials ({counts}) of six families, {n_rows:,} rows of {data}, 4 folds, {n_jobs} workers, under "
-    "{n_kills} SIGKILLs at seeded random moments, beside one that nobody touched ({calm:.0f} s)."
+    "Studies of {n_trials} trials ({counts}) of six families, {n_rows:,} rows of {data}, 4 folds, {n_jobs} workers, "
+    "under {n_kills} SIGKILLs at seeded random moments, beside one that nobody touched ({calm:.0f} s)."
 )
-LONGEST_CALM = 20.0  # seconds between two kills, at most
+LONGEST_CALM = 12.0  # seconds that a study at work is left alone, at most
 SPACE = """\
 [common]
 n_epochs = { low = 1, high = 2 }
@@ -73,36 +74,41 @@ def write_data(source: Path, folder: Path, *, n_rows: int) -> None:
 
 
 def disturb(folder: Path, output: Path, *, seed: int, most_kills: int) -> Disturbance:
-    """Run a study to its end, killing parts of it at random moments."""
+    """Run a study to its end, killing parts of it at random moments: three in ten while it starts, the rest at work."""
     rng = np.random.default_rng(seed)
     n_coordinators = n_workers = 0
     began = time.monotonic()
     process = subprocess.Popen(command(folder, output))
-    while True:
-        try:
-            process.wait(float(rng.uniform(0.05, LONGEST_CALM)) if n_coordinators + n_workers < most_kills else None)
-        except subprocess.TimeoutExpired:
-            workers = [child for child in find_children(process.pid) if "--multiprocessing-fork" in child.cmdline()]
-            if workers and rng.random() < 0.5:
-                workers[int(rng.integers(len(workers)))].kill()
-                n_workers += 1
-            else:
-                process.kill()
-                n_coordinators += 1
-            continue
-        if process.returncode == 0:
-            return Disturbance(n_coordinators, n_workers, time.monotonic() - began)
-        if process.returncode != -9:
-            raise RuntimeError(f"the study ended with exit code {process.returncode}")
-        process = subprocess.Popen(command(folder, output))
+    while process.poll() is None and n_coordinators + n_workers < most_kills:
+        at_work = rng.random() < 0.7
+        while at_work and process.poll() is None and not find_workers(process.pid):
+            time.sleep(0.05)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(float(rng.uniform(0.0, LONGEST_CALM)))
+        workers = find_workers(process.pid)
+        if process.poll() is not None:
+            break
+        if workers and rng.random() < 0.5:
+            workers[int(rng.integers(len(workers)))].kill()
+            n_workers += 1
+        else:
+            process.kill()
+            process.wait()
+            n_coordinators += 1
+            process = subprocess.Popen(command(folder, output))
+    if process.wait() != 0:
+        raise RuntimeError(f"the study ended with exit code {process.returncode}")
+    return Disturbance(n_coordinators, n_workers, time.monotonic() - began)
 
 
-def find_children(pid: int) -> list[psutil.Process]:
-    """Living children of a process; none where it has just ended."""
-    try:
-        return [child for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
-    except psutil.NoSuchProcess:
-        return []
+def find_workers(pid: int) -> list[psutil.Process]:
+    """Living workers of a coordinator; none where it has just ended."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                found += [child] if "--multiprocessing-fork" in child.cmdline() else []
+    return found
 
 
 def describe(output: Path) -> dict[str, Any]:
