@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from search import lease as lease_module
 from search.lease import Lease, hold_lease
+from tests.search.fakes import FakeStudy, optuna_trials
 from textclf.errors import RunError
 from textclf.store import PredictionStore
 
@@ -47,6 +48,22 @@ def test_a_second_coordinator_is_refused(engine: sa.Engine) -> None:
     Lease(engine, "another").take()
     first.give_back()
     Lease(engine, "study").take()
+
+
+def test_a_study_that_is_run_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    """A second run of a study ends before it touches a trial, and goes on when the first one has let go."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    FakeStudy(url=url, n_trials=2).run()
+    store = PredictionStore(url)
+    first = other_process(store.engine)
+    first.take()
+
+    with pytest.raises(RunError, match="is being run by process"):
+        FakeStudy(url=url, n_trials=4).run()
+    assert len(optuna_trials(url)) == 2
+    first.give_back()
+    store.close()
+    assert len(FakeStudy(url=url, n_trials=4).run()) == 4
 
 
 def test_a_dead_process_holds_nothing(engine: sa.Engine) -> None:
