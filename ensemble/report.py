@@ -75,7 +75,7 @@ def remarks(result: "BlendResult") -> list[str]:
     evaluation, study = result.evaluation, result.pool.study
     lines = [
         "cross-fitted: members, weights and thresholds found on all folds but one, scored on that one",
-        f"taking the best of {evaluation.n_members} trials flatters by {evaluation.selection_bias:+.5f}, paid already",
+        f"not in them: {evaluation.selection_bias:.5f} by which the best of {evaluation.n_members} trials flatters",
     ]
     if evaluation.blend.recipe.method == "auto":
         lines.append(f"auto took {evaluation.blend.resolved.method} on all rows")
