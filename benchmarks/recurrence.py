@@ -8,7 +8,6 @@ import argparse
 import itertools
 import os
 import platform
-import resource
 import shlex
 import statistics
 import subprocess
@@ -27,7 +26,7 @@ from textclf.engine import engine_fingerprint, set_engine
 RESULTS = Path(__file__).parent / "results" / "recurrence.md"
 SEEDS = (0, 1, 2)
 TIMING_HEAD = (
-    "| rows | hidden | batch | variant | wall s | CPU s | wall: padded / own | packed / own | CPU: padded / own | packed / own |",
+    "| rows | hidden | batch | variant | wall s | CPU s | wall: padded / own | packed / own | CPU: padded | packed |",
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
 )
 
@@ -94,7 +93,7 @@ def auc_section(plan: Plan, names: Sequence[str]) -> Iterator[str]:
 
 
 def peak_megabytes(name: str, plan: Plan) -> tuple[float, float]:
-    """Peak memory of a fresh process before and after it trains a fold."""
+    """Memory of a fresh process before it trains a fold, and at its peak then."""
     command = [sys.executable, "-m", "benchmarks.recurrence", "--memory-of", name, "--workload", plan.workload]
     command += ["--hidden", str(plan.hidden), "--batch", str(plan.batch), "--rows", str(plan.n_rows)]
     before, after = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -105,9 +104,17 @@ def print_memory(name: str, plan: Plan) -> None:
     """What the fresh process does."""
     workload = load_workload(plan.workload)
     fold, _ = split(workload.first(plan.n_rows), fold=0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of reading the data
+    before = _megabytes("VmRSS")
     time_fold(VARIANTS[name], fold, replace(plan.config(workload), n_epochs=1), seed=0)
-    print(before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(before, _megabytes("VmHWM"))
+
+
+def _megabytes(field: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(field)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -11,6 +11,7 @@ A batch is packed once (``pack``) into one flat sequence of tokens, and every fu
 Weights live in ordinary ``nn.LSTM`` and ``nn.GRU`` modules, so a saved model does not depend on the engine.
 """
 
+import os
 from typing import Literal
 
 import torch
@@ -124,6 +125,10 @@ def pool_states(batch: RaggedBatch, h: Tensor) -> Tensor:
 def _run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, precision: Precision) -> Tensor:
     if (layer.num_layers, layer.bidirectional, layer.bias, layer.proj_size) != (1, True, True, 0):
         raise ValueError(f"{layer} is not a bidirectional layer with biases and no projection")
+    if x.is_cuda and precision == "fp32" and os.environ.get("TEXTCLF_GPU_RECURRENCE") == "triton":
+        from textclf import triton_recurrent  # Triton comes with torch's CUDA builds only
+
+        return triton_recurrent.run_layer(batch, x, layer)
     if x.is_cuda:
         with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
             states: PackedSequence = layer(PackedSequence(x, batch.alive))[0]
