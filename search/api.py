@@ -124,7 +124,7 @@ def run_study(
     first = None if enqueue is None or isinstance(enqueue, str | Path) else list(enqueue)
     prepared, machine = check_study(made, ranges, enqueued=first)
     display = Lines(print, verbose=False) if show else Silence()
-    outcome = run_prepared(prepared, machine, display, tell_interruption=print)
+    outcome = run_prepared(prepared, machine, display)
     return StudyResult(made.storage_url, outcome.record, tuple(outcome.trials), interrupted=outcome.interrupted)
 
 

@@ -38,6 +38,9 @@ class Display(Listener, Protocol):
     def progressed(self, progress: Progress) -> None:
         """A running trial has done an epoch; called from other threads."""
 
+    def interrupted(self, line: str) -> None:
+        """The study is to stop; called from a signal handler."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -115,9 +118,7 @@ def check_study(
     return prepared, machine
 
 
-def run_prepared(
-    prepared: PreparedStudy, machine: Machine, display: Display, *, tell_interruption: Callable[[str], None]
-) -> StudyOutcome:
+def run_prepared(prepared: PreparedStudy, machine: Machine, display: Display) -> StudyOutcome:
     """Run a checked study to its budget, or until it is interrupted.
 
     Raises RunError where another run holds it, it is a study on other data, or its databases are away too long.
@@ -130,7 +131,7 @@ def run_prepared(
         store.write_study(record)
         folder = save_inputs(prepared.inputs, options.output / "inputs" / prepared.inputs.key)
         display.prepared(prepared, n_jobs=machine.n_jobs)
-        interruption = stack.enter_context(Interruption(tell=tell_interruption))
+        interruption = stack.enter_context(Interruption(tell=display.interrupted))
         patience = Patience(tell=display.said, should_stop=lambda: interruption.requested)
         with quiet_optuna():
             mirror = patience(lambda: OptunaMirror(options.storage_url, record.name))
@@ -159,6 +160,8 @@ def run_prepared(
         )
         with _closing(tracking, lambda: interruption.requested, prepared.inputs.train.texts):
             coordinator.run(Budget(n_trials=options.n_trials, timeout=options.timeout, retries=options.retries))
+            if not interruption.requested:
+                display.said("drawing the figures of the MLflow record")
         return StudyOutcome(
             study=prepared,
             record=record,

@@ -92,6 +92,10 @@ class LivePage(Silence):
         """Print a line above the page."""
         self._console.print(line, style="yellow", highlight=False, markup=False)
 
+    def interrupted(self, line: str) -> None:
+        """Print it above the page, which would wipe it from the other stream."""
+        self.said(line)
+
     def close(self) -> None:
         """Take the page away."""
         self._live.stop()

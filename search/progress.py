@@ -31,6 +31,12 @@ class Silence:
     def said(self, line: str) -> None:
         """Hear of something a person should know."""
 
+    def interrupted(self, line: str) -> None:
+        """Hear that the study is to stop; what is said of it goes to the other stream, whatever is shown."""
+        import sys
+
+        print(line, file=sys.stderr, flush=True)
+
     def ticked(self) -> None:
         """Hear of time."""
 

@@ -116,7 +116,7 @@ def run_study_command(
     if dry_run:
         show_dry_run(prepared, machine)
         return None
-    return run_prepared(prepared, machine, display, tell_interruption=lambda line: click.echo(f"\n{line}", err=True))
+    return run_prepared(prepared, machine, display)
 
 
 def make_display(*, quiet: bool, verbose: bool, as_json: bool) -> "Silence":
