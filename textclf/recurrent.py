@@ -61,7 +61,7 @@ def embed(
     """
     caps = _caps(batch) if caps_flag else None
     if _is_native(table) and not (table.requires_grad and torch.is_grad_enabled()):
-        mask = None if channel_mask is None else channel_mask.to(table.dtype).contiguous()
+        mask = _checked_mask(batch, table, channel_mask, caps_flag=caps_flag)
         return rows.look_up(batch, table.contiguous(), mask, caps, storage=_storage(table, precision))
     x = nn.functional.embedding(batch.token_ids, table)
     if caps is not None:
@@ -91,7 +91,7 @@ def embed_bilstm(
 ) -> Tensor:
     """``bilstm`` of ``embed``, faster where the table is frozen: distinct words are projected once per batch."""
     if _is_native(table) and not table.requires_grad:
-        mask = None if channel_mask is None else channel_mask.to(table.dtype).contiguous()
+        mask = _checked_mask(batch, table, channel_mask, caps_flag=caps_flag)
         caps = _caps(batch) if caps_flag else None
         states = layers.run_words(batch, table.contiguous(), mask, caps, lstm, storage=_storage(table, precision))
         if states is not None:
@@ -111,6 +111,7 @@ def pool_states(batch: RaggedBatch, h: Tensor) -> Tensor:
     h: (n_packed, 2 * hidden)
     returns: (n_batch, 6 * hidden) float32 (float64 for float64 states), rows in the caller's order
     """
+    _check_tokens(batch, h)
     if _is_native(h):
         return rows.pool(batch, h)
     if not h.is_cuda:
@@ -125,6 +126,7 @@ def pool_states(batch: RaggedBatch, h: Tensor) -> Tensor:
 def _run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, precision: Precision) -> Tensor:
     if (layer.num_layers, layer.bidirectional, layer.bias, layer.proj_size) != (1, True, True, 0):
         raise ValueError(f"{layer} is not a bidirectional layer with biases and no projection")
+    _check_tokens(batch, x)
     if x.is_cuda and precision == "fp32" and os.environ.get("TEXTCLF_GPU_RECURRENCE") == "triton":
         from textclf import triton_recurrent  # Triton comes with torch's CUDA builds only
 
@@ -137,6 +139,23 @@ def _run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, precision
         storage = _storage(x, precision)
         return layers.run_layer(batch, x, layer, storage=storage)
     return unrolled.run_layer(batch, x, layer, low_precision=precision == "bf16")
+
+
+def _checked_mask(batch: RaggedBatch, table: Tensor, mask: Tensor | None, *, caps_flag: bool) -> Tensor | None:
+    """The mask as the native engine reads it, which trusts sizes and ids."""
+    lowest, highest = (int(end) for end in batch.token_ids.aminmax())
+    if lowest < 0 or highest >= len(table):
+        raise IndexError(f"token ids from {lowest} to {highest} do not fit a table of {len(table)} rows")
+    if mask is None:
+        return None
+    if mask.shape != (batch.n_rows, table.shape[1] + caps_flag):
+        raise ValueError(f"a mask of {tuple(mask.shape)} does not fit {batch.n_rows} rows of {table.shape[1]} channels")
+    return mask.to(table.dtype).contiguous()
+
+
+def _check_tokens(batch: RaggedBatch, x: Tensor) -> None:
+    if x.dim() != 2 or len(x) != batch.n_packed:
+        raise ValueError(f"{tuple(x.shape)} is not one row for each of {batch.n_packed} tokens")
 
 
 def _caps(batch: RaggedBatch) -> Tensor:

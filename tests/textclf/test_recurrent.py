@@ -325,6 +325,25 @@ def test_a_layer_of_another_shape_is_refused() -> None:
         bilstm(batch, embed(batch, problem.table), nn.LSTM(4, 5))
 
 
+def test_sizes_that_do_not_fit_are_refused(each_engine: Engine) -> None:
+    """The native engine reads memory by size, so nothing of a wrong size may reach it."""
+    problem = Problem([3, 1], 4, 5, dtype=torch.float32)
+    batch = problem.batch()
+    x = embed(batch, problem.table)
+    with pytest.raises(IndexError):
+        embed(batch, problem.table[:2])
+    with pytest.raises((ValueError, RuntimeError)):
+        embed(batch, problem.table, torch.ones(2, 3))
+    with pytest.raises(ValueError, match="not one row for each of 4 tokens"):
+        bilstm(batch, x[:3], problem.lstm)
+    with pytest.raises((ValueError, RuntimeError)):
+        bilstm(batch, x[:, :3], problem.lstm)
+    with pytest.raises((ValueError, RuntimeError)):
+        bilstm(batch, x, problem.lstm.double())
+    with pytest.raises(ValueError, match="not one row for each of 4 tokens"):
+        pool_states(batch, torch.zeros(3, 10))
+
+
 def test_the_environment_chooses_engine_and_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fingerprint tells engines and instruction sets apart, and misspelt names are refused."""
     fingerprints = set()

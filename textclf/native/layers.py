@@ -1,5 +1,6 @@
 """The native engine's functions, differentiable, over the flat sequence of a ragged batch."""
 
+import threading
 from typing import Any, Literal
 
 import torch
@@ -56,6 +57,11 @@ def run_words(
 def _run(batch: RaggedBatch, x: Tensor, words: WordInput | None, layer: nn.LSTM | nn.GRU) -> Tensor:
     cell: Cell = "lstm" if isinstance(layer, nn.LSTM) else "gru"
     weights = tuple(weight.contiguous() for weight in layer.parameters())
+    number = torch.float64 if x.dtype == torch.float64 else torch.float32
+    if x.shape[1] != layer.input_size or any(weight.dtype != number for weight in weights):
+        raise ValueError(
+            f"{layer} with weights of {weights[0].dtype} cannot read an input of {x.dtype} {tuple(x.shape)}"
+        )
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights)):
         return _Layer.apply(batch, words, cell, x, *weights)  # type: ignore[no-untyped-call]
     call = _Call(batch, words, cell, x, weights)
@@ -152,18 +158,21 @@ class _Spare:
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
+        self._lock = threading.Lock()
 
     def take(self, size: int, dtype: torch.dtype) -> Tensor:
         """A buffer of at least that size, with anything in it."""
-        fitting = [i for i, buffer in enumerate(self._free) if buffer.dtype == dtype and buffer.numel() >= size]
-        if not fitting:
-            return torch.empty(size * 5 // 4, dtype=dtype)
-        return self._free.pop(min(fitting, key=lambda i: self._free[i].numel()))
+        with self._lock:
+            fitting = [i for i, buffer in enumerate(self._free) if buffer.dtype == dtype and buffer.numel() >= size]
+            if fitting:
+                return self._free.pop(min(fitting, key=lambda i: self._free[i].numel()))
+        return torch.empty(size * 5 // 4, dtype=dtype)
 
     def give_back(self, *buffers: Tensor) -> None:
         """Offer buffers for the next call; a few are kept, the latest."""
-        self._free.extend(buffers)
-        del self._free[:-6]
+        with self._lock:
+            self._free.extend(buffers)
+            del self._free[:-6]
 
 
 _spare = _Spare()
