@@ -110,7 +110,7 @@ class Coordinator:
                 while not self._is_over():
                     if self.executor.blocks:
                         self._tell()
-                    self._submit(budget, deadline)
+                    self._submit(budget, is_late=deadline is not None and time.monotonic() >= deadline)
                     self._tell()  # records are written while workers are busy
                     if not self._running and not self._waiting:
                         break
@@ -159,15 +159,16 @@ class Coordinator:
                 f"{lost[0] if lost else len(numbers)}; restore the database, or start a new study name"
             )
 
-    def _submit(self, budget: Budget, deadline: float | None) -> None:
+    def _submit(self, budget: Budget, *, is_late: bool) -> None:
         """Keep the workers busy: first with what has to run again, then with new trials."""
-        while len(self._running) < self.executor.n_workers:
+        if is_late:
+            self._waiting.clear()  # they run again when the study goes on
+        while len(self._running) < self.executor.n_workers and not is_late:
             if self._waiting:
                 self._start(self._waiting.popleft())
                 continue
             number = self._view.next_number
-            out_of_time = deadline is not None and time.monotonic() >= deadline
-            if number >= budget.n_trials or out_of_time or not self._is_due(number) or self.interruption.requested:
+            if number >= budget.n_trials or not self._is_due(number) or self.interruption.requested:
                 return
             first = self.rules.first_trials
             fixed = first[number] if number < len(first) else {}

@@ -197,6 +197,7 @@ class FakeStudy:
     ears: Ears = field(default_factory=Ears)
     shared: Any = None
     longest_absence: float = 60.0
+    timeout: float | None = None
     record: Any = print_nothing
 
     def run(self) -> list[TrialSummary]:
@@ -210,7 +211,7 @@ class FakeStudy:
         try:
             with hold_lease(store.engine, self.name) as lease, Interruption(tell=self.ears.said) as interruption:
                 self.coordinator(store, mirror, executor, interruption, lease).run(
-                    Budget(n_trials=self.n_trials, retries=self.retries)
+                    Budget(n_trials=self.n_trials, retries=self.retries, timeout=self.timeout)
                 )
             return store.trials(self.name)
         finally:

@@ -214,3 +214,14 @@ def test_first_trials_are_never_pruned(tmp_path: Path) -> None:
     study = FakeStudy(url=fresh(tmp_path, "study"), n_trials=9, first_trials=(good, *hopeless))
 
     assert {trial.outcome for trial in study.run()} == {"complete"}
+
+
+def test_a_run_that_is_out_of_time_begins_nothing(undisturbed: list[TrialSummary], tmp_path: Path) -> None:
+    """--timeout ends a run, not the study: trials that it left unfinished run when the study goes on."""
+    url = fresh(tmp_path, "study")
+    FakeStudy(url=url, n_trials=3).run()
+    late = FakeStudy(url=url, n_trials=N_TRIALS, timeout=0.0)
+
+    assert len(late.run()) == 3
+    assert late.ears.submitted_numbers == []
+    assert signature(FakeStudy(url=url, n_trials=N_TRIALS, timeout=1000.0).run()) == signature(undisturbed)
