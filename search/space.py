@@ -273,7 +273,7 @@ def _field_names(family: str) -> tuple[str, ...]:
 def _refuse_unknown(
     changes: Mapping[str, Mapping[str, Any]], fields: Mapping[str, tuple[str, ...]], *, source: str
 ) -> None:
-    everywhere = sorted({name for names in fields.values() for name in names})
+    everywhere = sorted({name for family in DEFAULT_RANGES for name in _field_names(family)})
     for section, values in changes.items():
         known = everywhere if section == COMMON else fields.get(section, ())
         for name in values if known else ():  # a section of a family that is not in the study says nothing

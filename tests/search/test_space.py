@@ -144,11 +144,13 @@ def test_a_wrong_change_is_named(changes: dict[str, Any], words: tuple[str, ...]
         assert word in text
 
 
-def test_a_section_of_another_family_says_nothing() -> None:
-    """One file of ranges serves studies of different families."""
-    space = make_space(("nbsvm",), {"dan": {"whatever": 3}}, source="test")
+def test_what_is_said_of_other_families_says_nothing() -> None:
+    """One file of ranges serves studies of different families: their sections, and what they alone have in common."""
+    space = make_space(("nbsvm",), {"dan": {"whatever": 3}, "common": {"n_seeds": 2, "min_df": 3}}, source="test")
 
-    assert space.families == ("nbsvm",)
+    assert {(params["family"], params["min_df"], "n_seeds" in params) for params in draw(space, 5)} == {
+        ("nbsvm", 3, False)
+    }
 
 
 def test_an_unknown_family_is_named() -> None:
