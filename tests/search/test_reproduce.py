@@ -21,7 +21,7 @@ __all__ = ["files"]  # the fixture
 def output(files: Path, tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Path:
     """A study one of whose trials is pruned."""
     folder = new_output(tmp_path_factory.mktemp("reproduce") / "runs", empty_mlflow)
-    told = arguments(files, folder, "--quiet", "--lag", "1", "--pruner", "asha", n_trials=4)
+    told = arguments(files, folder, "--quiet", "--lag", "1", "--pruner", "asha", n_trials=7)
     assert run(*told).exit_code == 0
     return folder
 
@@ -41,7 +41,7 @@ def test_a_whole_study_is_equal(output: Path) -> None:
 
     assert "pruned" in outcomes
     assert code == 0, told
-    assert [line.split(" (")[0] for line in told.splitlines()] == [f"trial {number}: equal" for number in range(4)]
+    assert [line.split(" (")[0] for line in told.splitlines()] == [f"trial {number}: equal" for number in range(7)]
 
 
 def test_one_trial_may_be_chosen(output: Path) -> None:
