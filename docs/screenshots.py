@@ -25,7 +25,7 @@ def main() -> None:
     """Take all pictures."""
     from search.report import write_report
     from search.ui import find_runs, find_studies, find_tracking, serve
-    from search.views import BLENDS, TRIALS, run_link, view_link
+    from search.views import TRIALS, run_link, view_link
     from tests.browser import WHY_SKIPPED, find_chromium, open_browser
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -43,10 +43,8 @@ def main() -> None:
         ((_, experiment), *_) = find_studies(server.address).items()
         best = best_run(server.address, experiment)
         (blend, *_) = find_runs(server.address, experiment, stage="blend")
-        figures = run_link(server.address, experiment, best).replace("?", "/artifacts/out_of_fold.png?")
         take(browser, "trials", view_link(server.address, experiment, TRIALS), see="text=oof_score")
-        take(browser, "trial", figures, see="img[src^='blob:'], img[alt*='out_of_fold']")
-        take(browser, "blends", view_link(server.address, experiment, BLENDS), see="text=cross_fitted")
+        take(browser, "trial", run_link(server.address, experiment, best), see="text=oof_score")
         take(browser, "blend", run_link(server.address, experiment, blend), see="text=cross-fitted")
         report = write_report(Path(folder) / "report.html", output=output)
         take(browser, "report", report.as_uri(), see="h1", height=1250)

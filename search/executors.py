@@ -105,11 +105,6 @@ class ProcessExecutor(TrialExecutor):
         for thread in self._threads:
             thread.start()
 
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """Process ids of the workers that are there now."""
-        return tuple(worker.pid for worker in tuple(self._workers.values()) if worker.pid and worker.is_alive())
-
     def submit(self, fn: Callable[..., T], /, *args: Any, **_: Any) -> Future[T]:
         """Give the job to the next free slot."""
         future: Future[T] = Future()
@@ -121,8 +116,9 @@ class ProcessExecutor(TrialExecutor):
         self._stopping.value = 1
 
     def kill(self) -> None:
-        """End all workers now."""
+        """End all workers now; one that is only being started ends at its first epoch."""
         self._closed = True
+        self.stop()
         for worker in tuple(self._workers.values()):
             worker.kill()
 
@@ -147,7 +143,8 @@ class ProcessExecutor(TrialExecutor):
                     self._workers[slot] = worker.process
                 answer = worker.call((task.run, task.job, self._shared), self._on_progress)
             except Exception as error:  # noqa: BLE001  an executor hands every error over
-                if isinstance(error, WorkerDied) and worker is not None and not worker.process.is_alive():
+                answered = isinstance(error, (TrialStopped, WorkerDied))  # else its pipe may hold what was not read
+                if worker is not None and not (answered and worker.process.is_alive()):
                     worker.leave()
                     worker = None
                 task.future.set_exception(error)

@@ -70,6 +70,7 @@ class PreparedStudy:
             settings={
                 **self.rules.to_settings(),
                 "inputs": inputs.key,
+                "families": list(self.space.families),
                 "space": self.space.to_json(),
                 "first_trials": [dict(params) for params in self.first_trials],
             },
@@ -92,14 +93,6 @@ def prepare_study(
     enqueued: first trials; those of an --enqueue file, or one known-good one per family, where it is None
     threads, device: as decided for this study; device is "cpu" or "cuda"
     """
-    columns = Columns(
-        text=options.text,
-        targets=options.target,
-        row_id=options.id,
-        numeric=options.features,
-        categorical=options.categorical,
-        group=options.group,
-    )
     sampler = SamplerChoice(name=options.sampler, kwargs=_json_mapping("--sampler-kwargs", options.sampler_kwargs))
     pruner = PrunerChoice(name=options.pruner, kwargs=_json_mapping("--pruner-kwargs", options.pruner_kwargs))
     sampler.check()
@@ -109,28 +102,7 @@ def prepare_study(
         raise ConfigError(f"--metric: {options.metric!r} is not one of {', '.join(METRICS)}{hint}")
     space = _make_space(options, ranges)
     chosen = _chosen_trials(options, space, enqueued)
-    if options.train is None or options.test is None:
-        missing = "--train" if options.train is None else "--test"
-        raise ConfigError(f"{missing}: name a CSV file (or try --demo)")
-    inputs, report = build_inputs(
-        options.train,
-        options.test,
-        columns,
-        folds=FoldRequest(
-            n_folds=options.n_folds,
-            seed=options.seed,
-            n_repeats=options.n_repeats,
-            duplicates=cast("DuplicateRule", options.duplicates),  # options check their choices
-            file=options.folds_file,
-            holdout=options.holdout,
-        ),
-        embeddings=options.embeddings,
-        cleanings=_cleanings(space),
-        positive=options.positive,
-        duplicate_ids=cast("DuplicateIds", options.duplicate_ids),
-        empty_texts=cast("EmptyTexts", options.empty_texts),
-        cache=vector_cache,
-    )
+    inputs, report = _build_inputs(options, space, cache=vector_cache)
     metric = get_metric(options.metric or DEFAULT_METRICS[inputs.task.kind], inputs.task)
     first_trials = chosen if chosen is not None else tuple(known_good(space, n_rows=len(inputs.train)))
     fixed = tuple(space.to_optuna(params) for params in first_trials)
@@ -150,6 +122,40 @@ def prepare_study(
         ),
         first_trials=first_trials,
         report=report,
+    )
+
+
+def _build_inputs(options: StudyOptions, space: Space, *, cache: Path | None) -> tuple[Inputs, InputsReport]:
+    """Read the tables and word vectors that the options name."""
+    if options.train is None or options.test is None:
+        missing = "--train" if options.train is None else "--test"
+        raise ConfigError(f"{missing}: name a CSV file (or try --demo)")
+    columns = Columns(
+        text=options.text,
+        targets=options.target,
+        row_id=options.id,
+        numeric=options.features,
+        categorical=options.categorical,
+        group=options.group,
+    )
+    return build_inputs(
+        options.train,
+        options.test,
+        columns,
+        folds=FoldRequest(
+            n_folds=options.n_folds,
+            seed=options.seed,
+            n_repeats=options.n_repeats,
+            duplicates=cast("DuplicateRule", options.duplicates),  # options check their choices
+            file=options.folds_file,
+            holdout=options.holdout,
+        ),
+        embeddings=options.embeddings,
+        cleanings=_cleanings(space),
+        positive=options.positive,
+        duplicate_ids=cast("DuplicateIds", options.duplicate_ids),
+        empty_texts=cast("EmptyTexts", options.empty_texts),
+        cache=cache,
     )
 
 

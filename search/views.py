@@ -13,6 +13,14 @@ from urllib.parse import urlencode
 
 from textclf.store import StudyRecord
 
+RUN_NAME, DATA_SET, CREATED, DURATION = (
+    "attributes.`Run Name`",
+    "attributes.`Dataset`",
+    "runDateAndNestInfo",
+    "duration",
+)
+WIDTH = 100  # pixels of a column
+WIDTHS = {RUN_NAME: 150, DATA_SET: 220, CREATED: 140, "params.`family`": 130}
 TAG_PREFIX = "mlflow.sharedViewState."
 TRIALS, BLENDS = "trials", "blends"
 N_PARAMS = 6  # columns of searched parameters, those that most families share
@@ -25,13 +33,9 @@ def saved_views(study: StudyRecord) -> dict[str, str]:
     params = [f"params.`{name}`" for name in ("family", *shared_params(study.settings))]
     metrics = [f"metrics.`{name}`" for name in TRIAL_METRICS]
     blend_metrics = [f"metrics.`{name}`" for name in BLEND_METRICS]
-    views = {
-        TRIALS: ("Trials", "tags.stage = 'trial'", "metrics.`oof_score`", ["attributes.`Dataset`", *metrics, *params]),
-        BLENDS: ("Blends", "tags.stage = 'blend'", "metrics.`cross_fitted`", blend_metrics),
-    }
     return {
-        TAG_PREFIX + key: _encode(name, search=search, order=order, columns=columns)
-        for key, (name, search, order, columns) in views.items()
+        TAG_PREFIX + TRIALS: _encode("Trials", stage="trial", order="oof_score", columns=[*metrics, *params, DATA_SET]),
+        TAG_PREFIX + BLENDS: _encode("Blends", stage="blend", order="cross_fitted", columns=blend_metrics),
     }
 
 
@@ -57,16 +61,20 @@ def run_link(server: str, experiment_id: str, run_id: str) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
-def _encode(name: str, *, search: str, order: str, columns: list[str]) -> str:
+def _encode(name: str, *, stage: str, order: str, columns: list[str]) -> str:
+    """A view: which runs, by which metric, and columns from left to right."""
+    shown = [RUN_NAME, *columns, CREATED, DURATION]
     state = {
-        "searchFilter": search,
-        "orderByKey": order,
+        "searchFilter": f"tags.stage = '{stage}'",
+        "orderByKey": f"metrics.`{order}`",
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
+        "columnOrder": shown,
+        "columnWidths": {column: WIDTHS.get(column, WIDTH) for column in shown},
         "runsHiddenMode": "FIRST_20_RUNS",
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()

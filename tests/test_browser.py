@@ -118,7 +118,7 @@ def test_the_run_table_answers_at_a_glance(
     browser: "Browser", server: str, experiment: str, standings: list[Standing]
 ) -> None:
     """The link shows every trial, the leader first, with score, spread, cost and family in their columns."""
-    tab = open_tab(browser, width=1700)
+    tab = open_tab(browser, width=2600)  # columns out of sight are not drawn
     tab.visit(view_link(server, experiment, TRIALS), see=f"text='trial {standings[-1].trial.number}'")
     tab.page.locator("text=oof_score").first.wait_for()
     names = [text for text in tab.page.locator("a").all_inner_texts() if re.fullmatch(r"trial \d+", text)]
@@ -129,6 +129,8 @@ def test_the_run_table_answers_at_a_glance(
         assert column in body
     for one in standings:
         assert str(one.score)[:8] in body
+    places = [left_of(tab, f"metrics.`{name}`") for name in ("oof_score", "fold_mean", "fold_std", "seconds")]
+    assert [*places, left_of(tab, "params.`family`")] == sorted([*places, left_of(tab, "params.`family`")])
     assert "train.csv" in body  # the data set column
     assert_clean(tab, server)
 
@@ -224,6 +226,13 @@ def test_a_blackened_page_would_be_seen(browser: "Browser", tmp_path: Path) -> N
     assert any("broken" in error for error in tab.errors)
     assert len(tab.addresses) == 2
     assert tab.page.evaluate("document.documentElement.scrollWidth") > 390
+
+
+def left_of(tab: Tab, column: str) -> float:
+    """Where a column of the run table begins, in pixels."""
+    box = tab.page.locator(f'.ag-header-cell[col-id="{column}"]').first.bounding_box()
+    assert box is not None
+    return box["x"]
 
 
 def find_trial(server: str, experiment: str, number: int) -> str:

@@ -1,5 +1,6 @@
 """Workers: a dead one costs the trial it ran a retry, no more; none outlives its coordinator."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -147,12 +148,27 @@ def test_progress_travels_from_the_worker() -> None:
     assert len(heard["inline"]) == 5
 
 
+def test_an_answer_never_goes_to_another_trial() -> None:
+    """Where hearing a trial's progress fails, the trial fails; the next one has its own result all the same."""
+    told: list[int] = []
+
+    def hear_once(progress: Progress) -> None:
+        told.append(progress.number)
+        if len(told) == 1:
+            raise ZeroDivisionError
+
+    with ProcessExecutor(None, environments=[{}], on_progress=hear_once) as executor:
+        first, second = (executor.submit(light_run, job(number)) for number in (4, 5))
+        assert isinstance(first.exception(PATIENCE), ZeroDivisionError)
+        assert second.result(PATIENCE).number == 5
+
+
 def test_running_trials_end_when_they_are_asked_to() -> None:
     """The request reaches trials in worker processes at their next report."""
     started: list[Progress] = []
     with ProcessExecutor(None, environments=[{}, {}], on_progress=started.append) as executor:
         futures = [executor.submit(partial(light_run, seconds=PATIENCE), job(number)) for number in range(2)]
-        wait_for(lambda: len(executor.pids) == 2)
+        wait_for(lambda: len(multiprocessing.active_children()) >= 2)
         executor.stop()
         errors = [future.exception(PATIENCE) for future in futures]
 
@@ -213,7 +229,7 @@ def start() -> Iterator[Start]:
     yield begin
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def n_finished(path: Path) -> int:
