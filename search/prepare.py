@@ -130,6 +130,77 @@ def _build_inputs(options: StudyOptions, space: Space, *, cache: Path | None) ->
     if options.train is None or options.test is None:
         missing = "--train" if options.train is None else "--test"
         raise ConfigError(f"{missing}: name a CSV file (or try --demo)")
+    sampler = SamplerChoice(name=options.sampler, kwargs=_json_mapping("--sampler-kwargs", options.sampler_kwargs))
+    pruner = PrunerChoice(name=options.pruner, kwargs=_json_mapping("--pruner-kwargs", options.pruner_kwargs))
+    sampler.check()
+    pruner.check()
+    if options.metric is not None and options.metric not in METRICS:  # said before a large file is read
+        hint = did_you_mean(options.metric, METRICS)
+        raise ConfigError(f"--metric: {options.metric!r} is not one of {', '.join(METRICS)}{hint}")
+    space = _make_space(options, ranges)
+    chosen = _chosen_trials(options, space, enqueued)
+    inputs, report = _build_inputs(options, space, cache=vector_cache)
+    metric = get_metric(options.metric or DEFAULT_METRICS[inputs.task.kind], inputs.task)
+    first_trials = chosen if chosen is not None else tuple(known_good(space, n_rows=len(inputs.train)))
+    fixed = tuple(space.to_optuna(params) for params in first_trials)
+    return PreparedStudy(
+        options=options,
+        inputs=inputs,
+        metric=metric,
+        space=space,
+        rules=SearchRules(
+            seed=options.seed,
+            lag=options.lag,
+            sampler=sampler,
+            pruner=pruner,
+            first_trials=fixed,
+            device=device,
+            threads=threads,
+        ),
+        first_trials=first_trials,
+        report=report,
+    )
+
+
+def _build_inputs(options: StudyOptions, space: Space, *, cache: Path | None) -> tuple[Inputs, InputsReport]:
+    """Read the tables and word vectors that the options name."""
+    if options.train is None or options.test is None:
+        missing = "--train" if options.train is None else "--test"
+        raise ConfigError(f"{missing}: name a CSV file (or try --demo)")
+    columns = Columns(
+        text=options.text,
+        targets=options.target,
+        row_id=options.id,
+        numeric=options.features,
+        categorical=options.categorical,
+        group=options.group,
+    )
+    return build_inputs(
+        options.train,
+        options.test,
+        columns,
+        folds=FoldRequest(
+            n_folds=options.n_folds,
+            seed=options.seed,
+            n_repeats=options.n_repeats,
+            duplicates=cast("DuplicateRule", options.duplicates),  # options check their choices
+            file=options.folds_file,
+            holdout=options.holdout,
+        ),
+        embeddings=options.embeddings,
+        cleanings=_cleanings(space),
+        positive=options.positive,
+        duplicate_ids=cast("DuplicateIds", options.duplicate_ids),
+        empty_texts=cast("EmptyTexts", options.empty_texts),
+        cache=cache,
+    )
+
+
+def _build_inputs(options: StudyOptions, space: Space, *, cache: Path | None) -> tuple[Inputs, InputsReport]:
+    """Read the tables and word vectors that the options name."""
+    if options.train is None or options.test is None:
+        missing = "--train" if options.train is None else "--test"
+        raise ConfigError(f"{missing}: name a CSV file (or try --demo)")
     columns = Columns(
         text=options.text,
         targets=options.target,
