@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from search.cluster import DaskExecutor
 from search.coordinator import Budget, Coordinator, Listener
-from search.executors import DaskExecutor, InlineExecutor, OnProgress, ProcessExecutor, TrialExecutor
+from search.executors import InlineExecutor, OnProgress, ProcessExecutor, TrialExecutor
 from search.interruption import Interruption
 from search.lease import hold_lease
 from search.mirror import OptunaMirror

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from search.artifacts import leaderboard_note, trial_note, write_study_artifacts, write_trial_artifacts
 from search.ranking import rank_trials
+from search.tracked import trial_metrics, trial_tags
 from search.views import saved_views
 from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
 
@@ -27,7 +28,6 @@ STATES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 METRICS_PER_BATCH = 1000  # MLflow's limits
 PARAMS_PER_BATCH = 100
 LONGEST_TAG = 5000
-SHOWN_REASON = 500
 SECONDS_BETWEEN_NOTES = 20.0
 N_DRAWN = 5  # best trials that get figures, at the end of a run
 
@@ -271,39 +271,6 @@ def _write_ahead(uri: str) -> None:
         connection = sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=20)
         with contextlib.closing(connection):
             connection.execute("PRAGMA journal_mode=WAL")
-
-
-def trial_metrics(trial: TrialSummary) -> Iterator[tuple[str, float, int]]:
-    """(name, value, step): scores, folds by number, and curves by epoch, each fold's and their mean."""
-    if trial.score is not None:
-        yield "oof_score", trial.score, 0
-    for standing in rank_trials([trial]):
-        yield "fold_mean", standing.fold_mean, 0
-        yield "fold_std", standing.fold_std, 0
-    for fit, score in enumerate(trial.fold_scores):
-        yield "fold_score", score, fit
-    yield "seconds", trial.seconds, 0
-    if "n_parameters" in trial.attributes:
-        yield "n_parameters", float(trial.attributes["n_parameters"]), 0
-    by_epoch: dict[tuple[str, int], list[float]] = {}
-    for point in trial.curves:
-        for name in ("train_loss", "valid_loss", "valid_score"):
-            if not math.isnan(point[name]):
-                yield f"fold_{int(point['fit'])}/{name}", point[name], int(point["epoch"])
-                by_epoch.setdefault((name, int(point["epoch"])), []).append(point[name])
-    for (name, epoch), values in by_epoch.items():
-        yield name, sum(values) / len(values), epoch
-
-
-def trial_tags(trial: TrialSummary) -> dict[str, str]:
-    """State, reason, seed and environment of a trial."""
-    tags = {"optuna.trial_state": trial.outcome, "seed": str(trial.seed)}
-    tags |= {f"env.{name}": value for name, value in trial.environment.items()}
-    if trial.reason:
-        tags["reason"] = trial.reason[:SHOWN_REASON]
-    if trial.notes:
-        tags["notes"] = "; ".join(trial.notes)
-    return tags
 
 
 def _without_arrays(trial: TrialRecord) -> TrialSummary:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from search import executors
-from search.executors import DaskExecutor
+from search import cluster as cluster_module
+from search.cluster import DaskExecutor
 from search.worker import Hooks
 from tests.search.fakes import FakeStudy, light_run, signature
 from textclf.errors import RunError
@@ -55,6 +55,6 @@ def test_a_cluster_runs_the_same_study(cluster: Any, tmp_path: Path) -> None:
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything runs."""
-    monkeypatch.setattr(executors, "SECONDS_TO_CONNECT", 0.5)
+    monkeypatch.setattr(cluster_module, "SECONDS_TO_CONNECT", 0.5)
     with pytest.raises(RunError, match=r"no scheduler answers at tcp://127.0.0.1:1"):
         DaskExecutor(None, address="tcp://127.0.0.1:1")

@@ -6,11 +6,10 @@ from typing import Any
 import optuna
 import pytest
 
+from search.ranges import Choices, Numbers
 from search.space import (
     DEFAULT_FAMILIES,
     DEFAULT_RANGES,
-    Choices,
-    Numbers,
     Space,
     check_enqueued,
     known_good,

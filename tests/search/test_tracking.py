@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from search.tracking import Tracking, trial_metrics
+from search.tracked import trial_metrics
+from search.tracking import Tracking
 from tests.search.fakes import LABELS, study_record
 from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary, open_store
 
