@@ -21,8 +21,9 @@ demo: $(VENV)/ready
 	$(BIN)/python -m search.run --demo --output $(DEMO)
 	$(BIN)/python -m ensemble.export --output $(DEMO) --sample-submission $(DEMO)/data/sample_submission.csv --submission $(DEMO)/submission.csv
 
+# -rs: say what was skipped, and why.
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
 
 # What CI runs.
 check: $(VENV)/ready
@@ -36,11 +37,12 @@ format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/ready
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks.recurrence
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.mlflow_pages
 
 clean:
 	rm -rf $(VENV) $(DEMO) site build *.egg-info
