@@ -129,7 +129,7 @@ def time_pages(browser: "Browser", address: str, *, repeats: int) -> list[str]:
     pages = {
         "trials, best first": (table, "the first row's link", "a:has-text('trial')"),
         "the same with charts": (f"{table}&compareRunsMode=CHART", "the first chart", ".js-plotly-plot .main-svg"),
-        "a trial": (run_link(address, experiment_id, trials[0]), "its parameters", "text=lr_max"),
+        "a trial": (run_link(address, experiment_id, trials[0]), "its parameters", "text=cleaning"),
         "the study": (run_link(address, experiment_id, parent), "its leaderboard", "text=higher is better"),
         f"{N_COMPARED} trials compared": (comparison, "the parallel coordinates", ".js-plotly-plot .main-svg"),
     }
