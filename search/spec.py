@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from textclf.arrays import FloatArray, text_digest
+from textclf.config import NEWER_PARAMETERS
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -35,9 +36,10 @@ class TrialSpec:
     @property
     def digest(self) -> str:
         """SHA-256 over all but the study's name and the trial's number, as hex: equal digests, equal results."""
+        params = {name: value for name, value in self.params.items() if (name, value) not in NEWER_PARAMETERS.items()}
         decisive = {
             "format": SPEC_FORMAT,
-            "params": dict(self.params),
+            "params": params,
             "seed": self.seed,
             "data": self.data_digest,
             "folds": self.fold_digest,

@@ -7,6 +7,9 @@ from textclf.errors import ConfigError
 
 TaskKind = Literal["binary", "multiclass", "multilabel"]
 
+NEWER_PARAMETERS = {"pseudo_share": 0.0}
+"""Parameters that came after the first studies, at the value that leaves a trial as it was before them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -64,14 +67,20 @@ class Columns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextConfig:
-    """How texts are cleaned: the part that every family shares.
+    """The part that every family shares: how texts are cleaned, and whether test rows help.
 
     family: a key of textclf.families.FAMILIES
     cleaning: named steps joined by "+" (textclf.text), or "none"
+    pseudo_share: share of the test rows, the surest, that join the training rows for a second fit; 0 turns it off
     """
 
     family: str
     cleaning: str = "unicode+html+contractions+punctuation+lower"
+    pseudo_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pseudo_share <= 1:
+            raise ConfigError(f"pseudo_share: {self.pseudo_share} is outside [0, 1]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +122,7 @@ class NetConfig(TextConfig):
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
+        TextConfig.__post_init__(self)
         _check_choice("oov", self.oov, ("zero", "random", "mean", "ngram"))
         _check_choice("combine", self.combine, ("concat", "mean", "weighted"))
         _check_choice("precision", self.precision, ("fp32", "bf16"))
@@ -184,6 +194,7 @@ class LinearConfig(TextConfig):
     nb_mix: float = 1.0
 
     def __post_init__(self) -> None:
+        TextConfig.__post_init__(self)
         _check_positive("c", self.c)
         _check_count("min_df", self.min_df)
         if self.word_ngrams < 0 or self.char_ngrams < 0 or self.word_ngrams + self.char_ngrams == 0:
@@ -210,6 +221,7 @@ class EncoderConfig(TextConfig):
     n_epochs: int = 2
 
     def __post_init__(self) -> None:
+        TextConfig.__post_init__(self)
         _check_share("dropout", self.dropout)
         _check_positive("lr_max", self.lr_max)
         for name in ("max_tokens", "batch_size", "n_epochs"):

@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from textclf.arrays import BoolArray, FloatArray
+from textclf.arrays import BoolArray, FloatArray, IntArray
 from textclf.config import TextConfig
 from textclf.determinism import derive_seed
 from textclf.families import FAMILIES
 from textclf.inputs import Inputs
 from textclf.metrics import Metric, fitted_score, row_losses, score_oof
 from textclf.protocols import FitTask, Fitted, Predict, Prepared
+from textclf.pseudo import fit_twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +214,7 @@ class _FoldFit:
         how = FitTask(
             task=self.inputs.task, seed=seed, device=self.device, shared=self.prepared.shared, on_epoch=on_epoch
         )
-        fitted = FAMILIES[self.config.family].fit(
-            rows.rows(~self.held_out), labels[~self.held_out], self.config, how=how
-        )
+        fitted = self.fit(rows.rows(~self.held_out), labels[~self.held_out], how)
         self.on_fitted(fitted)
 
         held_out_proba = fitted.predict(held_out_rows)
@@ -228,6 +227,13 @@ class _FoldFit:
             n_parameters=fitted.n_parameters,
             notes=fitted.notes,
         )
+
+    def fit(self, rows: Any, labels: IntArray, how: FitTask) -> Fitted:
+        """Fit the family's model, twice where test rows are to help; neither held-out rows nor the hold-out come in."""
+        fit = FAMILIES[self.config.family].fit
+        if self.config.pseudo_share:
+            return fit_twice(fit, rows, labels, self.config, unlabelled=self.prepared.test, how=how)
+        return fit(rows, labels, self.config, how=how)
 
     def retell(self, outcome: FitOutcome) -> None:
         """Tell the epochs of a restored fit again, but for the last: the outside hears the same as without a stop."""

@@ -84,6 +84,17 @@ class Encoded(Tokens):
             categorical=self.categorical[chosen],
         )
 
+    def join(self, others: "Encoded") -> "Encoded":
+        """These rows, then others of the same lexicon and columns."""
+        return Encoded(
+            tokens=np.concatenate([self.tokens, others.tokens]),
+            starts=np.concatenate([self.starts, self.starts[-1] + others.starts[1:]]),
+            caps=np.concatenate([self.caps, others.caps]),
+            meta=np.concatenate([self.meta, others.meta]),
+            numeric=np.concatenate([self.numeric, others.numeric]),
+            categorical=np.concatenate([self.categorical, others.categorical]),
+        )
+
 
 def encode(train: Table, test: Table, *, cleaning: str, max_tokens: int) -> tuple[Encoded, Encoded, Lexicon]:
     """Clean, tokenise and number the tokens of a training and a test table, as ``encode_tables`` does."""

@@ -36,6 +36,10 @@ class PieceRows:
         """Choose rows by mask or index."""
         return PieceRows(pieces=tuple(self.pieces[row] for row in np.arange(len(self))[selected]))
 
+    def join(self, others: "PieceRows") -> "PieceRows":
+        """These rows, then others of the same study."""
+        return PieceRows(pieces=self.pieces + others.pieces)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:

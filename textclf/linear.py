@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csr_matrix, hstack, vstack
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
@@ -76,6 +76,12 @@ class NgramRows:
         """Choose rows by mask or index."""
         chosen = np.arange(len(self))[selected]
         return NgramRows(counts=tuple(kind[chosen] for kind in self.counts), encoded=self.encoded.rows(chosen))
+
+    def join(self, others: "NgramRows") -> "NgramRows":
+        """These rows, then others of the same study."""
+        pairs = zip(self.counts, others.counts, strict=True)
+        counts = tuple(vstack(pair, format="csr") for pair in pairs)
+        return NgramRows(counts=counts, encoded=self.encoded.join(others.encoded))
 
 
 def prepare(inputs: Inputs, config: LinearConfig) -> Prepared:

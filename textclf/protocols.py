@@ -25,6 +25,10 @@ class PreparedRows(Protocol):
         """Choose rows by mask or index, in the order given."""
         ...
 
+    def join(self, others: Self) -> Self:
+        """These rows, then others of the same study; asked for where test rows join training rows."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
