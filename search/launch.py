@@ -15,6 +15,7 @@ from search.coordinator import Budget, Coordinator, Listener
 from search.executors import InlineExecutor, OnProgress, ProcessExecutor, TrialExecutor
 from search.interruption import Interruption
 from search.lease import hold_lease
+from search.machine import Machine, plan_machine
 from search.mirror import OptunaMirror
 from search.options import StudyOptions
 from search.patience import Patience, is_away
@@ -23,8 +24,6 @@ from search.quiet import quiet_optuna
 from search.spec import Progress
 from search.studytrial import InputsFolder, run_study_trial
 from search.tracking import Tracking
-from search.worker import worker_environment
-from textclf.determinism import available_device
 from textclf.errors import ConfigError, RunError
 from textclf.inputs import load_inputs, save_inputs
 from textclf.store import PredictionStore, StudyRecord, TrialSummary, open_store
@@ -44,16 +43,6 @@ class Display(Listener, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """Where trials run: n_jobs at one time, each with its threads, on "cpu" or on GPUs by number."""
-
-    device: str
-    n_jobs: int
-    threads: int
-    gpus: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class StudyOutcome:
     """How a run ended. experiment_id: MLflow's, empty where it failed."""
 
@@ -63,24 +52,6 @@ class StudyOutcome:
     interrupted: bool
     experiment_id: str
     inputs_folder: Path
-
-
-def plan_machine(options: StudyOptions, recorded: Mapping[str, Any] | None) -> Machine:
-    """Decide device, jobs and threads; a study that is there already keeps its threads and its kind of device."""
-    wanted = options.device
-    if recorded is not None and wanted == "auto":
-        wanted = str(recorded["device"])
-    device = available_device(wanted)
-    kind = device.split(":", maxsplit=1)[0]
-    if kind not in ("cpu", "cuda"):
-        raise ConfigError(f"--device: {options.device!r} is not auto, cpu or cuda")
-    gpus = _visible_gpus(device) if kind == "cuda" else ()
-    if kind == "cuda" and not gpus:
-        raise ConfigError(f"--device: {options.device} was asked for, but torch sees no GPU; use --device cpu")
-    n_jobs = options.n_jobs or max(1, len(gpus) * options.workers_per_gpu)
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = options.threads or (int(recorded["threads"]) if recorded else max(1, n_cores // n_jobs))
-    return Machine(device=kind, n_jobs=n_jobs, threads=threads, gpus=gpus)
 
 
 def recorded_settings(options: StudyOptions) -> Mapping[str, Any] | None:
@@ -174,18 +145,12 @@ def run_prepared(prepared: PreparedStudy, machine: Machine, display: Display) ->
 
 
 def make_executor(options: StudyOptions, machine: Machine, folder: Path, *, on_progress: OnProgress) -> TrialExecutor:
-    """The executor that the options name; "auto" runs one job in this process and more in processes."""
+    """The executor that the options name; "auto" runs one job in this process, and more, or any on a GPU, in others."""
     if options.executor == "dask":
         return DaskExecutor(load_inputs(folder), address=str(options.dask_address))
-    if options.executor == "inline" or (options.executor == "auto" and machine.n_jobs == 1):
+    if options.executor == "inline" or (options.executor == "auto" and machine.n_jobs == 1 and not machine.gpus):
         return InlineExecutor(load_inputs(folder), on_progress=on_progress)
-    environments = [
-        worker_environment(
-            threads=machine.threads, gpu=machine.gpus[slot % len(machine.gpus)] if machine.gpus else None
-        )
-        for slot in range(machine.n_jobs)
-    ]
-    return ProcessExecutor(InputsFolder(folder), environments=environments, on_progress=on_progress)
+    return ProcessExecutor(InputsFolder(folder), environments=machine.environments, on_progress=on_progress)
 
 
 def vector_cache() -> Path:
@@ -235,19 +200,6 @@ def _checkpoint_url(options: StudyOptions) -> str | None:
     """Workers of a cluster may not reach a file of this machine."""
     local = options.executor != "dask" or not options.storage_url.startswith("sqlite")
     return options.storage_url if local else None
-
-
-def _visible_gpus(device: str) -> tuple[int, ...]:
-    """Numbers of the GPUs that workers are pinned to, as CUDA_VISIBLE_DEVICES counts them."""
-    import torch
-
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    numbers = [int(part) for part in listed.split(",") if part.strip().isdigit()] or list(
-        range(torch.cuda.device_count())
-    )
-    numbers = numbers[: torch.cuda.device_count()]
-    _, _, chosen = device.partition(":")
-    return (numbers[int(chosen)],) if chosen.isdigit() and int(chosen) < len(numbers) else tuple(numbers)
 
 
 def _shown(store: PredictionStore) -> str:

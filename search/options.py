@@ -101,12 +101,12 @@ class StudyOptions:
     threads: int | None = _option(
         None, "Running", "Threads of each; kept for the whole study. Cores / jobs where left out.", metavar="N"
     )
-    device: str = _option("auto", "Running", "auto, cpu or cuda.", metavar="NAME")
+    device: str = _option("auto", "Running", "auto, cpu, cuda, or cuda:N for one GPU.", metavar="NAME")
     workers_per_gpu: int = _option(1, "Running", "Trials at one time on each GPU.", metavar="N")
     executor: str = _option(
         "auto",
         "Running",
-        "Where trials run; auto: inline for one job, else processes.",
+        "Where trials run; auto: inline for one job on CPU, else processes.",
         choices=("auto", "inline", "processes", "dask"),
     )
     dask_address: str | None = _option(None, "Running", "Scheduler, tcp://HOST:PORT (extra: dask).", metavar="ADDRESS")

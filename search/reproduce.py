@@ -120,11 +120,13 @@ def _compare_trial(
 ) -> Comparison:
     import dataclasses
 
+    from search.machine import require_device
     from search.objective import run_trial
     from search.spec import TrialSpec
     from search.worker import Hooks
 
     rules = jobs.rules
+    require_device(rules.device)
     spec = TrialSpec(
         study=recorded.study,
         number=recorded.number,

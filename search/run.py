@@ -11,7 +11,8 @@ from search.options import PRESETS, StudyOptions, make_options, option_fields, o
 from textclf.errors import TextclfError
 
 if TYPE_CHECKING:
-    from search.launch import Machine, StudyOutcome
+    from search.launch import StudyOutcome
+    from search.machine import Machine
     from search.prepare import PreparedStudy
     from search.progress import Silence
 

@@ -43,11 +43,11 @@ Runner = Callable[["TrialJob", Hooks, Any], "TrialRecord"]
 Reply = tuple[Literal["progress", "result", "error"], Any]
 
 
-def worker_environment(*, threads: int, gpu: int | None) -> dict[str, str]:
+def worker_environment(*, threads: int, gpu: str | None) -> dict[str, str]:
     """Environment variables of a worker: its share of threads, asleep while idle, and the one GPU it may see."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     variables = {name: str(threads) for name in names} | {"OMP_WAIT_POLICY": "PASSIVE"}
-    return variables if gpu is None else {**variables, "CUDA_VISIBLE_DEVICES": str(gpu)}
+    return variables if gpu is None else {**variables, "CUDA_VISIBLE_DEVICES": gpu}
 
 
 def serve(jobs: "Connection[Any, Any]", stopping: "c_bool", environment: Mapping[str, str]) -> None:

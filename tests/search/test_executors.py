@@ -184,7 +184,7 @@ def environment_run(job: TrialJob, hooks: Hooks, shared: Any) -> TrialRecord:
 
 def test_workers_have_their_share_of_the_machine() -> None:
     """Threads and the one GPU are in a worker's environment before anything heavy is imported."""
-    environments = [worker_environment(threads=3, gpu=gpu) for gpu in (0, 1)]
+    environments = [worker_environment(threads=3, gpu=gpu) for gpu in ("0", "1")]
     with ProcessExecutor(None, environments=environments, on_progress=lambda _: None) as executor:
         slow = partial(light_run, seconds=2)
         futures = [executor.submit(run, job()) for run in (slow, slow, environment_run, environment_run)]

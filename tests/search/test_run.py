@@ -187,7 +187,7 @@ def test_other_data_is_refused(files: Path, study: tuple[Path, Result], tmp_path
         ({"--space": "no.toml"}, ("--space: no.toml cannot be read",)),
         ({"--config": "no.toml"}, ("--config: no.toml cannot be read",)),
         ({"--preset": "quik"}, ("--preset: 'quik'", "did you mean quick?")),
-        ({"--device": "tpu"}, ("--device: 'tpu' is not auto, cpu or cuda",)),
+        ({"--device": "tpu"}, ("--device: 'tpu' is not auto, cpu, cuda or cuda:N",)),
         ({"--study-name": "a b"}, ("--study-name: 'a b'", "at most 100 letters")),
         ({"--output": "why?/runs"}, ("--output: why?/runs holds '?'", "choose a folder without it")),
         ({"--output": "100%20"}, ("--output: 100%20 holds '%'",)),
