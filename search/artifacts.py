@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from search.figures import PRINT, drawing, to_png
 from search.importance import find_importances
+from search.leaderboard import leader_rows
 from search.ranking import (
     best_so_far,
     count_outcomes,
-    describe_params,
     families_of,
     family_of,
     rank_trials,
@@ -118,19 +118,16 @@ def leaderboard_note(study: StudyRecord, trials: Sequence[TrialSummary]) -> str:
     lines = [f"**{study.name}**: {what}. {told or 'No trial yet'}; {show_seconds(seconds)} of training."]
     if saved := seconds_saved(trials, study):
         lines.append(f"Pruning saved about {show_seconds(saved)}.")
-    standings = rank_trials(trials)[:N_LEADERS]
-    if standings:
+    rows = leader_rows(trials, study.settings)[:N_LEADERS]
+    if rows:
         lead = best_so_far(trials)
         lines.append(f"The best score was last improved by trial {lead[-1][0]}.")
         lines += ["", "| | trial | score | folds | behind | time | family | parameters |"]
         lines += ["|--:|--:|--:|--:|--:|--:|:--|:--|"]
-        names = searched(trials)
-        for one in standings:
-            params = describe_params(one.trial.params, names[one.family])
-            behind = "" if one.rank == 1 else f"{one.gap:.4f} ± {one.gap_error:.4f}"
+        for row in rows:
             lines.append(
-                f"| {one.rank} | {one.trial.number} | {one.score:.5f} | {one.fold_mean:.4f} ± {one.fold_std:.4f} | "
-                f"{behind} | {show_seconds(one.trial.seconds)} | {one.family} | {params} |"
+                f"| {row.rank} | {row.trial} | {row.score} | {row.folds} | {row.behind} | {row.time} | {row.family} | "
+                f"{row.parameters} |"
             )
         lines += ["", HOW_TO_READ]
     return "\n".join(lines)

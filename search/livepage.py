@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from search.leaderboard import leader_rows, leader_table
 from search.prepare import PreparedStudy
 from search.progress import Silence, describe_plan, describe_progress, describe_result
-from search.ranking import describe_params, rank_trials, searched, show_seconds
+from search.ranking import show_seconds
 from search.spec import Progress, TrialSpec
 from textclf.store import TrialRecord, TrialSummary
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 N_LEADERS = 5
+LEADER_COLUMNS = ("trial", "score", "folds", "time", "family", "parameters")
 SECONDS_BETWEEN_PROBES = 2.0
 
 
@@ -40,6 +42,7 @@ class LivePage(Silence):
         self._results: list[TrialSummary] = []
         self._n_earlier = 0
         self._n_trials, self._n_jobs, self._metric = 0, 1, "score"
+        self._settings: Mapping[str, Any] = {}
         self._began = time.monotonic()
         self._memory, self._probed = "", -SECONDS_BETWEEN_PROBES
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
@@ -49,6 +52,7 @@ class LivePage(Silence):
         self._console.print(str(study.report), highlight=False, markup=False)
         self._console.print(describe_plan(study, n_jobs=n_jobs), highlight=False, markup=False)
         self._n_trials, self._n_jobs, self._metric = study.options.n_trials, n_jobs, study.metric.name
+        self._settings = {"space": study.space.to_json()}
         self._live.start()
 
     def progressed(self, progress: Progress) -> None:
@@ -105,7 +109,10 @@ class LivePage(Silence):
 
         with self._lock:
             running, results = dict(self._running), list(self._results)
-        return Group(self._draw_bar(results), self._draw_running(running), self._draw_leaders(results))
+        parts = [self._draw_bar(results), self._draw_running(running)]
+        if rows := leader_rows(results, self._settings)[:N_LEADERS]:
+            parts.append(leader_table(rows, LEADER_COLUMNS, metric=self._metric, title=f"best by {self._metric}"))
+        return Group(*parts)
 
     def _draw_bar(self, results: list[TrialSummary]) -> "RenderableType":
         from rich.progress_bar import ProgressBar
@@ -126,29 +133,6 @@ class LivePage(Silence):
         for number, trial in sorted(running.items()):
             told = "starting" if trial.progress is None else describe_progress(trial.progress)
             table.add_row(f"trial {number}", trial.family, told, show_seconds(time.monotonic() - trial.since))
-        return table
-
-    def _draw_leaders(self, results: list[TrialSummary]) -> "RenderableType":
-        from rich.table import Table
-
-        table = Table(
-            title=f"best by {self._metric}", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
-        )
-        for heading in ("trial", self._metric, "folds", "time", "family", "parameters"):
-            table.add_column(heading, justify="left" if heading in ("family", "parameters") else "right", no_wrap=True)
-        names = searched(results)
-        for one in rank_trials(results)[:N_LEADERS]:
-            folds = f"{one.fold_mean:.4f} ± {one.fold_std:.4f}"
-            params = describe_params(one.trial.params, names[one.family])
-            cells = (
-                str(one.trial.number),
-                f"{one.score:.5f}",
-                folds,
-                show_seconds(one.trial.seconds),
-                one.family,
-                params,
-            )
-            table.add_row(*cells)
         return table
 
     def _probe(self) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 
 from search.figures import HALF_WIDTH, PAGE, new_figure
 from search.importance import FEWEST_TRIALS, Importances, find_importances
+from search.leaderboard import leader_rows
 from search.ranking import (
     Standing,
     best_so_far,
     count_fits,
     count_outcomes,
-    describe_params,
     families_of,
     family_of,
     rank_trials,
@@ -72,9 +72,9 @@ def leaderboard_section(data: ReportData) -> Section:
     standings = rank_trials(data.trials)
     if not standings:
         return Section("Leaderboard", paragraph("No trial is complete yet."))
-    parts = [paragraph(_verdict(standings, data.trials)), _leader_table(standings[:N_LEADERS], data.trials)]
+    parts = [paragraph(_verdict(standings, data.trials)), _leader_table(standings[:N_LEADERS], data)]
     if len(standings) > N_LEADERS:
-        rest = _leader_table(standings[N_LEADERS:], data.trials, leader=False)
+        rest = _leader_table(standings[N_LEADERS:], data, leader=False)
         parts.append(folded(f"The other {len(standings) - N_LEADERS} complete trials", rest))
     parts.append(
         paragraph(
@@ -100,22 +100,22 @@ def _verdict(standings: Sequence[Standing], trials: Sequence[TrialSummary]) -> s
     return text + (f" The {n_since} trials after it found nothing better." if n_since > 1 else "")
 
 
-def _leader_table(standings: Sequence[Standing], trials: Sequence[TrialSummary], *, leader: bool = True) -> str:
-    names = searched(trials)
+def _leader_table(standings: Sequence[Standing], data: ReportData, *, leader: bool = True) -> str:
+    texts = leader_rows(data.trials, data.study.settings)
     folds = [score for one in standings for score in (*one.trial.fold_scores, one.score) if np.isfinite(score)]
     rows = [
         [
-            one.rank,
-            one.trial.number,
-            f"{one.score:.5f}",
+            row.rank,
+            row.trial,
+            row.score,
             fold_strip(one.trial.fold_scores, one.score, low=min(folds), high=max(folds)),
-            f"{one.fold_mean:.4f} ± {one.fold_std:.4f}",
-            "" if one.rank == 1 else f"{one.gap:.4f} ± {one.gap_error:.4f}",
-            show_seconds(one.trial.seconds),
-            one.family,
-            describe_params(one.trial.params, names[one.family]),
+            row.folds,
+            row.behind,
+            row.time,
+            row.family,
+            row.parameters,
         ]
-        for one in standings
+        for one, row in ((one, texts[one.rank - 1]) for one in standings)
     ]
     return table(LEADER_COLUMNS, rows, leader=leader)
 

@@ -5,48 +5,35 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.ranking import count_outcomes, describe_params, rank_trials, searched, seconds_saved, show_seconds
+from search.leaderboard import leader_rows, leader_table
+from search.ranking import count_outcomes, rank_trials, seconds_saved, show_seconds
 
 if TYPE_CHECKING:
     from search.launch import StudyOutcome
 
 N_BEST = 10
-PIPED_WIDTH = 200
+ENDLESS = 10_000  # columns of what is no terminal: nothing is cut
 
 
 def print_summary(outcome: "StudyOutcome") -> None:
     """Print the summary of a run."""
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
-    standings = rank_trials(outcome.trials)
     options = outcome.study.options
     counts = ", ".join(f"{count} {what}" for what, count in count_outcomes(outcome.trials).items() if count)
     saved = seconds_saved(outcome.trials, outcome.record)
     told = f"; pruning saved about {show_seconds(saved)}" if saved else ""
-    console.print(f"\nstudy {options.study_name}: {counts or 'no trial finished'}{told}")
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("", "trial", outcome.record.metric, "folds", "behind", "time", "family", "parameters"):
-        table.add_column(heading, justify="left" if heading in ("family", "parameters") else "right", no_wrap=True)
-    names = searched(outcome.trials)
-    for one in standings[:N_BEST]:
-        behind = "" if one.rank == 1 else f"{one.gap:.4f} ± {one.gap_error:.4f}"
-        folds = f"{one.fold_mean:.4f} ± {one.fold_std:.4f}"
-        params = describe_params(one.trial.params, names[one.family])
-        cells = (
-            str(one.rank),
-            str(one.trial.number),
-            f"{one.score:.5f}",
-            folds,
-            behind,
-            show_seconds(one.trial.seconds),
-        )
-        table.add_row(*cells, one.family, params)
-    if standings:
-        console.print(table)
+    console.print(f"\nstudy {options.study_name}: {counts or 'no trial finished'}{told}", soft_wrap=True, markup=False)
+    rows = leader_rows(outcome.trials, outcome.record.settings)[:N_BEST]
+    columns = ("rank", "trial", "score", "folds", "behind", "time", "family", "parameters")
+    if rows and console.is_terminal:
+        console.print(leader_table(rows, columns, metric=outcome.record.metric))
+    elif rows:
+        console.width = ENDLESS
+        with console.capture() as drawn:
+            console.print(leader_table(rows, columns, metric=outcome.record.metric))
+        console.out("\n".join(line.rstrip() for line in drawn.get().splitlines()))
     for line in describe_places(outcome):
         console.print(line, soft_wrap=True, markup=False)
 

@@ -7,10 +7,12 @@ state as MLflow's pages write it (found in MLflow 3.17); a link names it by the 
 import base64
 import json
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from search.leaderboard import space_params
 from textclf.store import StudyRecord
 
 RUN_NAME, DATA_SET, CREATED, DURATION = (
@@ -41,13 +43,8 @@ def saved_views(study: StudyRecord) -> dict[str, str]:
 
 def shared_params(settings: Mapping[str, Any]) -> list[str]:
     """The searched parameters that most families have, in their order; those that are fixed are left out."""
-    space: Mapping[str, Mapping[str, Any]] = settings.get("space", {})
-    counts: dict[str, int] = {}
-    for ranges in space.values():
-        for name, values in ranges.items():
-            if len(values.get("choices", (0, 1))) > 1:
-                counts[name] = counts.get(name, 0) + 1
-    return sorted(counts, key=lambda name: -counts[name])[:N_PARAMS]
+    counts = Counter(name for family in settings.get("space", {}) for name in space_params(settings, family))
+    return [name for name, _ in counts.most_common(N_PARAMS)]
 
 
 def view_link(server: str, experiment_id: str, view: str) -> str:
