@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from search.ranking import describe_params, families_of, rank_trials, searched, show_seconds
 from textclf.store import TrialSummary
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+GAP = 2  # spaces between columns
+FEWEST_PARAMETERS = 24  # characters of the parameters, below which they are left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +53,41 @@ def leader_rows(trials: Sequence[TrialSummary], settings: Mapping[str, Any]) -> 
 
 
 def leader_table(rows: Sequence[LeaderRow], columns: Sequence[str], *, metric: str, title: str = "") -> "Table":
-    """A leaderboard for the terminal; a column that is empty in every row is left out."""
+    """A leaderboard for the terminal."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    shown = [column for column in columns if any(getattr(row, column) for row in rows)]
-    for column in shown:
-        heading = {"rank": "", "score": metric}.get(column, column)
-        table.add_column(heading, justify="left" if column in ("family", "parameters") else "right", no_wrap=True)
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, GAP, 0, 0))
+    for column in columns:
+        told = column == "parameters"  # the one that rich may narrow; its cells are cut all the same, not wrapped
+        side: Literal["left", "right"] = "left" if column in ("family", "parameters") else "right"
+        table.add_column(_heading(column, metric), justify=side, no_wrap=not told)
     for row in rows:
-        table.add_row(*(getattr(row, column) for column in shown))
+        cells = (getattr(row, column) for column in columns)
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
     return table
+
+
+def fitting_columns(rows: Sequence[LeaderRow], columns: Sequence[str], *, metric: str, width: int) -> list[str]:
+    """The columns that have something to show and room for it, so that no number is cut.
+
+    Where a terminal is narrow the parameters go first, then the folds.
+    """
+    widths = {
+        column: GAP + max(len(_heading(column, metric)), *(len(getattr(row, column)) for row in rows))
+        for column in columns
+        if any(getattr(row, column) for row in rows)
+    }
+    if "parameters" in widths:
+        widths["parameters"] = min(widths["parameters"], FEWEST_PARAMETERS)
+    for column in ("parameters", "folds"):
+        if sum(widths.values()) > width:
+            widths.pop(column, None)
+    return [*widths]
+
+
+def _heading(column: str, metric: str) -> str:
+    return {"rank": "", "score": metric}.get(column, column)
 
 
 def shown_params(trials: Sequence[TrialSummary], settings: Mapping[str, Any]) -> dict[str, list[str]]:

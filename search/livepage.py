@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.leaderboard import leader_rows, leader_table
+from search.leaderboard import fitting_columns, leader_rows, leader_table
 from search.prepare import PreparedStudy
 from search.progress import Silence, describe_plan, describe_progress, describe_result
 from search.ranking import show_seconds
@@ -111,7 +111,8 @@ class LivePage(Silence):
             running, results = dict(self._running), list(self._results)
         parts = [self._draw_bar(results), self._draw_running(running)]
         if rows := leader_rows(results, self._settings)[:N_LEADERS]:
-            parts.append(leader_table(rows, LEADER_COLUMNS, metric=self._metric, title=f"best by {self._metric}"))
+            shown = fitting_columns(rows, LEADER_COLUMNS, metric=self._metric, width=self._console.width)
+            parts.append(leader_table(rows, shown, metric=self._metric, title=f"best by {self._metric}"))
         return Group(*parts)
 
     def _draw_bar(self, results: list[TrialSummary]) -> "RenderableType":

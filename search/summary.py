@@ -5,13 +5,14 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.leaderboard import leader_rows, leader_table
+from search.leaderboard import fitting_columns, leader_rows, leader_table
 from search.ranking import count_outcomes, rank_trials, seconds_saved, show_seconds
 
 if TYPE_CHECKING:
     from search.launch import StudyOutcome
 
 N_BEST = 10
+COLUMNS = ("rank", "trial", "score", "folds", "behind", "time", "family", "parameters")
 ENDLESS = 10_000  # columns of what is no terminal: nothing is cut
 
 
@@ -26,14 +27,16 @@ def print_summary(outcome: "StudyOutcome") -> None:
     told = f"; pruning saved about {show_seconds(saved)}" if saved else ""
     console.print(f"\nstudy {options.study_name}: {counts or 'no trial finished'}{told}", soft_wrap=True, markup=False)
     rows = leader_rows(outcome.trials, outcome.record.settings)[:N_BEST]
-    columns = ("rank", "trial", "score", "folds", "behind", "time", "family", "parameters")
-    if rows and console.is_terminal:
-        console.print(leader_table(rows, columns, metric=outcome.record.metric))
-    elif rows:
+    if not console.is_terminal:
         console.width = ENDLESS
+    if rows:
+        metric = outcome.record.metric
+        shown = fitting_columns(rows, COLUMNS, metric=metric, width=console.width)
         with console.capture() as drawn:
-            console.print(leader_table(rows, columns, metric=outcome.record.metric))
-        console.out("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+            console.print(leader_table(rows, shown, metric=metric))
+        print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+        if rows[0].parameters and "parameters" not in shown:
+            console.print(f"trial {rows[0].trial}: {rows[0].parameters}", markup=False)
     for line in describe_places(outcome):
         console.print(line, soft_wrap=True, markup=False)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from search.leaderboard import leader_rows
-from search.summary import print_summary
+from search.leaderboard import fitting_columns, leader_rows, leader_table
+from search.summary import COLUMNS, print_summary
 from textclf.store import TrialSummary
 
 SPACE = {"nbsvm": {"c": {"low": 0.3, "high": 30.0}, "min_df": {"choices": [2]}, "nb_mix": {"choices": [0.5, 1.0]}}}
@@ -63,3 +63,22 @@ def test_a_piped_table_has_no_trailing_spaces_and_is_not_cut(capsys: pytest.Capt
     assert [line for line in lines if line != line.rstrip()] == []
     assert lines[1].endswith("nb_mix " + "x" * 300)
     assert lines[2].endswith("nb_mix y")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_a_terminal_of_any_width_shows_whole_numbers(width: int) -> None:
+    """Trial, score, gap and time of every line stand uncut, and no line is wider than the terminal."""
+    from rich.console import Console
+
+    rows = leader_rows([made(0, 0.7, nb_mix="x" * 300), made(1, 0.6, nb_mix="y")], {"space": SPACE})
+    console = Console(width=width)
+    with console.capture() as drawn:
+        console.print(leader_table(rows, fitting_columns(rows, COLUMNS, metric="f1", width=width), metric="f1"))
+    heading, *lines = drawn.get().splitlines()
+
+    assert len(lines) == len(rows)
+    assert all(len(line) <= width for line in (heading, *lines))
+    for row, line in zip(rows, lines, strict=True):
+        assert all(cell in line for cell in (row.trial, row.score, row.behind, row.time, row.family))
+        assert (row.folds in line) == (width >= 80)
+        assert (row.parameters[:20] in line) == (width >= 100)
