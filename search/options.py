@@ -2,6 +2,7 @@
 # ruff: noqa: RUF009  a field with metadata is no shared default
 
 import dataclasses
+import math
 import re
 import tomllib
 import types
@@ -46,6 +47,9 @@ class StudyOptions:
     )
     embeddings: tuple[Path, ...] = _option(
         (), "Data", "GloVe, word2vec or fastText file, plain or .gz (repeat).", metavar="FILE"
+    )
+    embedding_weights: tuple[float, ...] = _option(
+        (), "Data", "Weight in a weighted mean of several, one per --embeddings in their order (repeat).", metavar="X"
     )
     duplicate_ids: str = _option("refuse", "Data", "What to do with repeated ids.", choices=("refuse", "number"))
     empty_texts: str = _option(
@@ -133,6 +137,14 @@ class StudyOptions:
                 raise ConfigError(
                     f"{option_name(name)}: {getattr(self, name)!r} is not one of {', '.join(choices)}{hint}"
                 )
+        if self.embedding_weights and len(self.embedding_weights) != len(self.embeddings):
+            raise ConfigError(
+                f"--embedding-weights: {len(self.embedding_weights)} for {len(self.embeddings)} --embeddings; give one "
+                "for each, in their order"
+            )
+        for weight in self.embedding_weights:
+            if not 0 < weight < math.inf:
+                raise ConfigError(f"--embedding-weights: {weight} is not a number above 0")
         if not 0 <= self.holdout <= 0.5:
             raise ConfigError(f"--holdout: {self.holdout} is outside [0, 0.5]")
         if special := _SPECIAL_IN_URLS.search(str(self.output)):

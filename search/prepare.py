@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from search.combines import offer_combines
 from search.jobs import SearchRules
 from search.options import StudyOptions
 from search.pruning import PrunerChoice
@@ -101,8 +102,10 @@ def prepare_study(
         hint = did_you_mean(options.metric, METRICS)
         raise ConfigError(f"--metric: {options.metric!r} is not one of {', '.join(METRICS)}{hint}")
     space = _make_space(options, ranges)
-    chosen = _chosen_trials(options, space, enqueued)
+    _chosen_trials(options, space, enqueued)  # likewise
     inputs, report = _build_inputs(options, space, cache=vector_cache)
+    space = offer_combines(space, inputs.vectors)
+    chosen = _chosen_trials(options, space, enqueued)  # once more: only now is it known what the files allow
     metric = get_metric(options.metric or DEFAULT_METRICS[inputs.task.kind], inputs.task)
     first_trials = chosen if chosen is not None else tuple(known_good(space, n_rows=len(inputs.train)))
     fixed = tuple(space.to_optuna(params) for params in first_trials)
@@ -151,6 +154,7 @@ def _build_inputs(options: StudyOptions, space: Space, *, cache: Path | None) ->
             holdout=options.holdout,
         ),
         embeddings=options.embeddings,
+        embedding_weights=options.embedding_weights,
         cleanings=_cleanings(space),
         positive=options.positive,
         duplicate_ids=cast("DuplicateIds", options.duplicate_ids),

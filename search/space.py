@@ -119,7 +119,7 @@ def make_space(families: Sequence[str], changes: Mapping[str, Mapping[str, Any]]
         if section != COMMON and section not in DEFAULT_RANGES:
             hint = did_you_mean(section, [COMMON, *DEFAULT_RANGES])
             raise ConfigError(f"{source}: [{section}] is neither {COMMON} nor a family{hint}")
-    fields = {family: _field_names(family) for family in families}
+    fields = {family: field_names(family) for family in families}
     _refuse_unknown(changes, fields, source=source)
     ranges: dict[str, dict[str, Range]] = {}
     for family in families:
@@ -190,7 +190,8 @@ def check_enqueued(entries: Sequence[Mapping[str, Any]], space: Space, *, source
     return checked
 
 
-def _field_names(family: str) -> tuple[str, ...]:
+def field_names(family: str) -> tuple[str, ...]:
+    """Parameters of a family's configuration, searched by default or not."""
     from textclf.families import config_dict, parse_config
 
     return tuple(name for name in config_dict(parse_config({"family": family}, source=family)) if name != "family")
@@ -199,7 +200,7 @@ def _field_names(family: str) -> tuple[str, ...]:
 def _refuse_unknown(
     changes: Mapping[str, Mapping[str, Any]], fields: Mapping[str, tuple[str, ...]], *, source: str
 ) -> None:
-    everywhere = sorted({name for family in DEFAULT_RANGES for name in _field_names(family)})
+    everywhere = sorted({name for family in DEFAULT_RANGES for name in field_names(family)})
     for section, values in changes.items():
         known = everywhere if section == COMMON else fields.get(section, ())
         for name in values if known else ():  # a section of a family that is not in the study says nothing
