@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from search.absence import find_fault, is_away
 from search.spec import TrialSpec
 from textclf.crossval import EpochPoint, FitOutcome
 from textclf.store import CheckpointKey, PredictionStore
@@ -18,7 +19,7 @@ _ARRAYS = ("held_out_proba", "test_proba", "holdout_proba")
 class FitCheckpoints:
     """Checkpoints of one trial; those of another specification are never found.
 
-    A database that is away costs the checkpoint, not the trial.
+    A database that is away or damaged costs the checkpoint, not the trial: the coordinator will hear of it.
     """
 
     def __init__(self, store: PredictionStore, spec: TrialSpec, *, least_seconds: float = LEAST_SECONDS) -> None:
@@ -29,7 +30,9 @@ class FitCheckpoints:
         """Give back what was written for a fit, or None."""
         try:
             found = self._store.read_checkpoint(self._key(fit_number))
-        except sa.exc.OperationalError:
+        except sa.exc.DBAPIError as error:
+            if not _is_databases_fault(error):
+                raise
             return None
         return None if found is None else unpack_outcome(*found)
 
@@ -39,11 +42,18 @@ class FitCheckpoints:
             return
         try:
             self._store.write_checkpoint(self._key(fit_number), *pack_outcome(outcome))
-        except (sa.exc.OperationalError, sa.exc.IntegrityError):
+        except sa.exc.IntegrityError:  # another worker, which was thought dead, wrote the same
             return
+        except sa.exc.DBAPIError as error:
+            if not _is_databases_fault(error):
+                raise
 
     def _key(self, fit_number: int) -> CheckpointKey:
         return CheckpointKey(study=self._spec.study, number=self._spec.number, spec=self._digest, fit=fit_number)
+
+
+def _is_databases_fault(error: Exception) -> bool:
+    return is_away(error) or bool(find_fault(error))
 
 
 def pack_outcome(outcome: FitOutcome) -> tuple[dict[str, Any], bytes]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
 
+from search.absence import find_fault, first_line, is_away
 from search.cluster import DaskExecutor
 from search.coordinator import Budget, Coordinator, Listener
 from search.executors import InlineExecutor, OnProgress, ProcessExecutor, TrialExecutor
@@ -18,7 +20,7 @@ from search.lease import hold_lease
 from search.machine import Machine, plan_machine
 from search.mirror import OptunaMirror
 from search.options import StudyOptions
-from search.patience import Patience, is_away
+from search.patience import Patience
 from search.prepare import PreparedStudy, prepare_study
 from search.quiet import quiet_optuna
 from search.spec import Progress
@@ -64,9 +66,8 @@ def recorded_settings(options: StudyOptions) -> Mapping[str, Any] | None:
         names = store.study_names()
         return store.read_study(options.study_name).settings if options.study_name in names else None
     except sa.exc.DBAPIError as error:
-        raise RunError(
-            f"--storage: {_shown(store)} cannot be read ({_first_line(error)}); check it and try again"
-        ) from None
+        fault = find_fault(error) or f"cannot be read ({first_line(error)}); check it and try again"
+        raise RunError(f"--storage: {_shown(store)} {fault}") from None
     finally:
         store.close()
 
@@ -98,7 +99,7 @@ def run_prepared(prepared: PreparedStudy, machine: Machine, display: Display) ->
     options, record = prepared.options, prepared.record
     make_folder(options.output)
     with ExitStack() as stack:
-        store = stack.enter_context(_open(options.storage_url))
+        store = stack.enter_context(open_study_store(options.storage_url))
         lease = stack.enter_context(hold_lease(store.engine, record.name))
         store.write_study(record)
         folder = save_inputs(prepared.inputs, options.output / "inputs" / prepared.inputs.key)
@@ -170,16 +171,18 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _open(url: str) -> Iterator[PredictionStore]:
+def open_study_store(url: str) -> Iterator[PredictionStore]:
+    """Open a study's store to write; RunError where the database is away too long, damaged or another's."""
     try:
         with open_store(url) as store:
             yield store
-    except sa.exc.DBAPIError as error:
-        if not is_away(error):
+    except (sa.exc.DBAPIError, StorageInternalError) as error:
+        fault = find_fault(error)
+        if is_away(error):
+            fault = f"cannot be used now ({first_line(error)}); check it and run again"
+        if not fault:
             raise
-        raise RunError(
-            f"--storage: the database cannot be used ({_first_line(error)}); check it and run again"
-        ) from error
+        raise RunError(f"--storage: {sa.make_url(url).render_as_string(hide_password=True)} {fault}") from error
 
 
 @contextmanager
@@ -204,7 +207,3 @@ def _checkpoint_url(options: StudyOptions) -> str | None:
 
 def _shown(store: PredictionStore) -> str:
     return store.engine.url.render_as_string(hide_password=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error.__cause__ or error).splitlines()[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import sqlalchemy as sa
 
-from search.patience import is_away
+from search.absence import find_fault, first_line, is_away
 from textclf.errors import RunError
 
 SECONDS_BETWEEN_RENEWALS = 5.0
@@ -148,9 +148,12 @@ def _keep_renewing(lease: Lease, over: threading.Event) -> None:
         try:
             lease.renew()
         except Exception as error:
-            if not is_away(error):
-                lease.lost = f"the lease of the study cannot be renewed ({error!r}), so another run could take it"
+            if is_away(error):
+                continue
+            lease.lost = f"the lease of the study cannot be renewed ({first_line(error)}), so another run could take it"
+            if not find_fault(error):
                 raise
+            return
 
 
 def _this_host() -> str:

@@ -4,23 +4,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import sqlalchemy as sa
-from optuna.exceptions import StorageInternalError
-
+from search.absence import first_line, is_away
 from textclf.errors import RunError
 
 T = TypeVar("T")
 FIRST_WAIT, LONGEST_WAIT = 0.25, 15.0  # seconds
 LONGEST_ABSENCE = 600.0  # seconds
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether an error says that the database cannot be reached or written now, rather than that a query is wrong."""
-    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        return is_away(error.__cause__)
-    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+SECONDS_PER_LOOK = 0.2  # between two questions whether to stop
 
 
 class Patience:
@@ -65,11 +55,13 @@ class Patience:
             wait = min(2 * wait, LONGEST_WAIT)
 
     def _wait(self, seconds: float, error: Exception, *, since: float) -> None:
-        line = str(error.__cause__ or error).splitlines()[0]
+        line = first_line(error)
         if time.monotonic() - since > self._longest or self._should_stop():
             raise RunError(
                 f"the database is away ({line}); nothing that finished is lost: bring it back and run again"
             ) from error
         if seconds == FIRST_WAIT:
             self._tell(f"the database is away, waiting for it ({line})")
-        time.sleep(seconds)
+        end = time.monotonic() + seconds
+        while not self._should_stop() and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, SECONDS_PER_LOOK))
