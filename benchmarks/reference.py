@@ -52,7 +52,9 @@ class PaddedNet(BiLstmBiGru):
         """Word vectors with channels dropped, (n_batch, n_tokens, dim)."""
         vectors = self.trunk.vectors
         words = nn.functional.embedding(ids, vectors.table)
-        return words * vectors.dropout(words.new_ones(len(ids), 1, words.shape[2]))
+        return words * nn.functional.dropout(
+            words.new_ones(len(ids), 1, words.shape[2]), vectors.dropped, self.training
+        )
 
 
 class PackedNet(PaddedNet):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,12 +46,14 @@ class TokenVectors(nn.Module):
         else:
             self.register_buffer("table", shape.table, persistent=False)
         self.caps_flag = config.caps_flag
-        self.dropout = nn.Dropout(config.spatial_dropout)
+        self.dropped = config.spatial_dropout
         self.dim = shape.table.shape[1] + config.caps_flag
 
     def kept(self, batch: RaggedBatch) -> Tensor | None:
-        """Which channels each row keeps, (n_batch, dim) of 0 and 1 / (1 - p); None outside training."""
-        return self.dropout(self.table.new_ones(batch.n_rows, self.dim)) if self.training else None
+        """Which channels each row keeps, (n_batch, dim) of 0 and 1 / (1 - p); None where all are kept."""
+        if not self.training or self.dropped == 0:
+            return None
+        return draw_mask(batch.n_rows, self.dim, dropped=self.dropped, device=self.table.device)
 
     def forward(self, batch: RaggedBatch) -> Tensor:
         """Look up and drop channels; returns (n_packed, dim)."""
@@ -195,6 +198,19 @@ class DeepAveraging(nn.Module):
         for layer in self.layers:
             hidden = torch.relu(layer(hidden))
         return self.head(hidden)
+
+
+def draw_mask(n_rows: int, n_channels: int, *, dropped: float, device: torch.device) -> Tensor:
+    """Draw which channels to keep from torch's generator: (n_rows, n_channels) float32 of 0 and 1 / (1 - dropped).
+
+    On the CPU one number of torch's seeds numpy's SFC64, whose 16-bit draws take a fifth of the time of torch's own;
+    the share dropped is true to 2**-17.
+    """
+    if device.type != "cpu":
+        return nn.functional.dropout(torch.ones(n_rows, n_channels, device=device), dropped)
+    rng = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ()))))
+    lots = rng.integers(2**16, size=(n_rows, n_channels), dtype=np.uint16)
+    return torch.from_numpy((lots >= round(dropped * 2**16)) * np.float32(1 / (1 - dropped)))
 
 
 def initialise_recurrent(layer: nn.LSTM | nn.GRU) -> None:

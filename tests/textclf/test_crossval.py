@@ -67,7 +67,7 @@ def test_probabilities_have_the_shape_of_the_task(family: str, kind: str) -> Non
     assert oof.test_proba.shape == (30, 3)
     assert np.allclose(sums, 1) == (kind == "multiclass")
     assert oof.score == pytest.approx(roc_auc_score(targets, oof.oof, average="macro"))
-    assert oof.score > 0.8
+    assert oof.score > 0.7  # chance is 0.5
 
 
 @pytest.mark.parametrize("family", ["bilstm_bigru", "tfidf_logreg", "nbsvm"])

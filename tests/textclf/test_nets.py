@@ -16,6 +16,7 @@ from textclf.nets import (
     NetShape,
     NetworkFactory,
     TextCnn,
+    draw_mask,
     initialise_recurrent,
 )
 from textclf.recurrent import RaggedBatch, pack
@@ -134,6 +135,23 @@ def test_spatial_dropout_drops_a_channel_for_the_whole_row() -> None:
         values = x[batch.row_of_token == row]
         assert (values == values[0]).all()
     assert len(x.unique()) == 2  # both outcomes occur, so the test can fail
+
+
+def test_masks_drop_the_share_asked_for() -> None:
+    """Kept channels are scaled to keep the mean; draws differ, repeat under a seed, and meet the binomial's bounds."""
+    n_rows, n_channels, dropped = 400, 250, 0.3
+    torch.manual_seed(5)
+    first, second = (draw_mask(n_rows, n_channels, dropped=dropped, device=torch.device("cpu")) for _ in range(2))
+    torch.manual_seed(5)
+    again = draw_mask(n_rows, n_channels, dropped=dropped, device=torch.device("cpu"))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert set(first.unique().tolist()) == {0.0, np.float32(1 / 0.7)}
+    four_errors = 4 * (dropped * (1 - dropped) / (n_rows * n_channels)) ** 0.5
+    assert abs(float((first == 0).double().mean()) - dropped) < four_errors
+    by_column = (first == 0).double().mean(0)  # no channel is favoured
+    assert (by_column - dropped).abs().max() < 5 * (dropped * (1 - dropped) / n_rows) ** 0.5
 
 
 def test_network_of_record_pools_what_the_design_says() -> None:
