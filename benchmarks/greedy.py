@@ -21,13 +21,14 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from benchmarks.linear_pool import read_data_set, train_pool
 from benchmarks.tables import RESULTS, describe_machine
-from ensemble.place import open_pool
+from ensemble.members import read_pool
 from ensemble.scoring import make_objective
 from ensemble.selection import N_ROUNDS, greedy_weights
 from tests.oracles import greedy_by_the_book
 from textclf.arrays import FloatArray, IntArray
 from textclf.config import Task
 from textclf.metrics import Metric, get_metric
+from textclf.place import only_study, open_study_store
 
 CASES = (
     ("quora", "roc_auc", 40_000),
@@ -74,7 +75,8 @@ def linear_matrices(name: str, metric: str, n_rows: int) -> Matrices:
 
 def study_matrices(folder: Path) -> Matrices:
     """The complete trials of a study; the peers know no thresholds, so F1 is compared as ROC AUC."""
-    pool, _ = open_pool(folder, storage=None, study_name=None, exclude=())
+    with open_study_store(folder, storage=None) as store:
+        pool = read_pool(store, [only_study(store)])
     task: Task = pool.study.task
     metric = pool.study.metric if pool.study.metric in ("roc_auc", "log_loss", "accuracy") else "roc_auc"
     return Matrices(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ensemble.package import ModelReport
     from ensemble.study import BlendResult
 
-TRACKING_FILE, ARTIFACTS_FOLDER, SUBMISSION_FILE = "mlflow.db", "artifacts", "submission.csv"
+ARTIFACTS_FOLDER, SUBMISSION_FILE = "artifacts", "submission.csv"
 FAILED = 2
 
 click.rich_click.OPTION_GROUPS = {
@@ -103,11 +103,11 @@ def export(
 ) -> None:
     """Blend, write, record and print; whatever can be refused is refused before anything is written."""
     from ensemble.files import check_writable
-    from ensemble.place import storage_url
     from ensemble.study import blend_study, write_result
+    from textclf.place import find_storage
 
     output: Path | None = options["output"]
-    storage_url(output, storage=options["storage"])
+    find_storage(output, storage=options["storage"])
     target = submission or (output or Path()) / SUBMISSION_FILE
     check_writable(target)
     uri = None if no_mlflow else tracking_uri or default_tracking_uri(output)
@@ -154,6 +154,8 @@ def plan_model(
 
 def default_tracking_uri(output: Path | None) -> str | None:
     """The MLflow database that the search left in the study's folder, None where it left none."""
+    from textclf.place import TRACKING_FILE
+
     if output is None or not (output / TRACKING_FILE).is_file():
         return None
     return f"sqlite:///{output / TRACKING_FILE}"

@@ -14,11 +14,11 @@ import pandas as pd
 from ensemble.blendrecord import describe_blend
 from ensemble.crossfit import Fitted
 from ensemble.members import Member, match_ids
-from ensemble.place import storage_url
-from ensemble.retrain import find_inputs, retrain
+from ensemble.retrain import retrain
 from ensemble.served import FORMAT, RECORD_FILE, TENSORS_FOLDER
 from textclf.errors import ConfigError
 from textclf.inputs import Inputs
+from textclf.place import open_study_store, study_inputs
 from textclf.saved import save_trial
 from textclf.store import PredictionStore, StudyRecord
 from textclf.tensors import write_tensors
@@ -51,12 +51,11 @@ def pack(result: "BlendResult", found: Fitted, folder: Path, *, sources: Sources
     """Fit the members that count again, and write their models and the blend."""
     if sources.output is None:
         raise ConfigError("--model: needs --output, the study's folder, where its inputs are")
-    store = PredictionStore(storage_url(sources.output, storage=sources.storage))
-    try:
+    with open_study_store(sources.output, storage=sources.storage) as store:
         places = [int(place) for place in np.flatnonzero(found.blend.weights)]
         names = dict.fromkeys(result.pool.members[place].study for place in places)
         studies = {name: store.read_study(name) for name in names}
-        inputs = {name: find_inputs(sources.output, study) for name, study in studies.items()}
+        inputs = {name: study_inputs(sources.output, study) for name, study in studies.items()}
         members, notes = [], []
         for place in places:
             member = result.pool.members[place]
@@ -66,8 +65,6 @@ def pack(result: "BlendResult", found: Fitted, folder: Path, *, sources: Sources
             )
             members.append({"place": place, "weight": float(found.blend.weights[place]), **packed})
             notes += [note] if note else []
-    finally:
-        store.close()
     digest = write_record(result, found, members, folder=folder)
     return Packed(
         folder=folder,

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -11,14 +10,13 @@ from textclf.arrays import FloatArray, array_digest
 from textclf.config import TextConfig
 from textclf.crossval import cross_validate
 from textclf.determinism import environment, limit_threads
-from textclf.errors import ConfigError, RunError
+from textclf.errors import RunError
 from textclf.families import parse_config
-from textclf.inputs import Inputs, load_inputs
+from textclf.inputs import Inputs
 from textclf.metrics import get_metric
 from textclf.protocols import Fitted
 from textclf.store import StudyRecord, TrialRecord
 
-INPUTS_FOLDER = "inputs"
 EQUAL = 1e-6  # probabilities nearer than this differ by rounding only
 
 
@@ -33,30 +31,6 @@ class Retrained:
     fits: tuple[Fitted, ...]
     difference: float
     warning: str = ""
-
-
-def find_inputs(output: Path, study: StudyRecord) -> Inputs:
-    """The inputs that a study kept in its folder.
-
-    Raises ConfigError where they are not there, RunError where they are not those of the study.
-    """
-    folder = output / INPUTS_FOLDER / str(study.settings.get("inputs", ""))
-    if not folder.is_dir():
-        raise ConfigError(
-            f"--model: {folder} is missing, and members are fitted again from the study's inputs; name the folder that "
-            "python -m search.run wrote with --output"
-        )
-    inputs = load_inputs(folder)
-    for what, there, wanted in (
-        ("data", inputs.data_digest, study.data_digest),
-        ("folds", inputs.folds.digest, study.fold_digest),
-    ):
-        if there != wanted:
-            raise RunError(
-                f"{folder}: its {what} are not those of study {study.name!r} (digests {there[:12]} and {wanted[:12]}); "
-                "name the study's own folder"
-            )
-    return inputs
 
 
 def retrain(trial: TrialRecord, study: StudyRecord, inputs: Inputs) -> Retrained:

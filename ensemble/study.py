@@ -11,9 +11,8 @@ from ensemble.diversity import Diversity, compare_members, contributions
 from ensemble.drift import DriftLine, check_drift
 from ensemble.evaluate import Evaluation, HoldoutScore, evaluate, score_holdout
 from ensemble.files import check_writable, write_whole
-from ensemble.members import Pool
+from ensemble.members import Pool, read_pool
 from ensemble.mixtures import Evidence
-from ensemble.place import open_pool
 from ensemble.provenance import describe, provenance_path
 from ensemble.recipe import REDUNDANT, Recipe
 from ensemble.submission import SubmissionPlan, plan_submission, render_submission
@@ -21,6 +20,7 @@ from ensemble.values import Values
 from textclf.arrays import FloatArray, IntArray
 from textclf.errors import ConfigError
 from textclf.metrics import Metric, get_metric
+from textclf.place import only_study, open_study_store, shown_url
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,9 @@ def blend_study(
     target = None if submission is None else Path(submission)
     if target is not None:
         check_writable(target)
-    pool, shown_storage = open_pool(output, storage=storage, study_name=study_name, exclude=exclude)
+    with open_study_store(output, storage=storage) as store:
+        names = [study_name] if isinstance(study_name, str) else list(study_name or [only_study(store)])
+        pool, shown_storage = read_pool(store, names, exclude=exclude), shown_url(store)
     measured = get_metric(metric or pool.study.metric, pool.study.task)
     sample = None if sample_submission is None else Path(sample_submission)
     plan = plan_submission(pool.study, measured, sample=sample, values=values)

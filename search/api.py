@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.options import StudyOptions, make_options, read_config_file, read_preset
-from textclf.errors import ConfigError, DataError
+from search.options import make_options, read_config_file, read_preset
+from textclf.errors import DataError
 from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
 
 if TYPE_CHECKING:
@@ -128,13 +128,15 @@ def run_study(
     return StudyResult(made.storage_url, outcome.record, tuple(outcome.trials), interrupted=outcome.interrupted)
 
 
-def load_study(output: Path | str = "runs", *, study_name: str = "study", storage: str | None = None) -> StudyResult:
-    """Read a study that is there; DataError where there is none of that name."""
-    url = StudyOptions(output=Path(output), storage=storage).storage_url
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
-        raise ConfigError(f"output: {output} holds no study.db; name the folder that the study was run in")
-    store = PredictionStore(url)
-    try:
-        return StudyResult(url, store.read_study(study_name), tuple(store.trials(study_name)))
-    finally:
-        store.close()
+def load_study(
+    output: Path | str = "runs", *, study_name: str | None = None, storage: str | None = None
+) -> StudyResult:
+    """Read a study that is there; its name may be left out where the folder holds one.
+
+    Raises ConfigError or DataError where there is none.
+    """
+    from textclf.place import find_storage, only_study, open_study_store
+
+    with open_study_store(output, storage=storage) as store:
+        study = store.read_study(study_name or only_study(store))
+        return StudyResult(find_storage(output, storage=storage), study, tuple(store.trials(study.name)))

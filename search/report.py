@@ -71,15 +71,16 @@ def write_report(
 def make_page(output: Path | None, *, storage: str | None, study_name: str | None, blend: Path | None) -> str:
     """The report as HTML."""
     from search.figures import PAGE, drawing
-    from search.place import open_place
     from search.ranking import rank_trials
     from search.report_blend import find_blend, read_blend
     from search.report_sections import ReportData
+    from textclf.place import only_study, open_study_store
 
-    with open_place(output, storage=storage, study_name=study_name) as place:
-        study, trials = place.store.read_study(place.study_name), place.store.trials(place.study_name)
+    with open_study_store(output, storage=storage) as store:
+        study = store.read_study(study_name or only_study(store))
+        trials = store.trials(study.name)
         standings = rank_trials(trials)
-        best = place.store.read_trial(study.name, standings[0].trial.number) if standings else None
+        best = store.read_trial(study.name, standings[0].trial.number) if standings else None
     data = ReportData(
         study=study,
         trials=trials,
@@ -132,9 +133,9 @@ def _where(output: Path | None, *, storage: str | None, study_name: str | None) 
 
 def _find_texts(output: Path, data_digest: str) -> list[str] | None:
     """The training texts among the inputs that are kept in a study's folder."""
-    from search.place import INPUTS_FOLDER
     from textclf.archive import read_archive
     from textclf.errors import DataError
+    from textclf.place import INPUTS_FOLDER
 
     for folder in sorted((output / INPUTS_FOLDER).glob("*")):
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from textclf.errors import ConfigError, RunError, TextclfError
+from textclf.errors import ConfigError, TextclfError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,13 +96,13 @@ def reproduce(
 
     A trial that failed because its worker died has nothing to compare and is passed over.
     """
-    from search.place import find_storage, open_place
+    from textclf.place import find_storage, only_study, open_study_store, study_inputs
 
-    with open_place(Path(output), storage=storage, study_name=study_name) as place:
-        store, study = place.store, place.store.read_study(place.study_name)
-        inputs = _load_inputs(Path(output), study)
+    with open_study_store(output, storage=storage) as store:
+        study = store.read_study(study_name or only_study(store))
+        inputs = study_inputs(output, study)
         results = {trial.number: trial for trial in store.trials(study.name)}
-        jobs = _make_jobs(find_storage(Path(output), storage=storage), store, study, results)
+        jobs = _make_jobs(find_storage(output, storage=storage), store, study, results)
         for number in sorted(results) if numbers is None else numbers:
             if number not in results:
                 raise ConfigError(f"--trial: study {study.name!r} has no finished trial {number}")
@@ -199,17 +199,6 @@ def _make_jobs(
     for number in sorted(results):
         incumbents.add(results[number])
     return Jobs(study, rules, view, incumbents)
-
-
-def _load_inputs(output: Path, study: "StudyRecord") -> "Inputs":
-    from textclf.inputs import load_inputs
-
-    folder = output / "inputs" / str(study.settings["inputs"])
-    if not folder.is_dir():
-        raise RunError(
-            f"{folder}: the study's inputs are not there; run its python -m search.run command again, which writes them"
-        )
-    return load_inputs(folder)
 
 
 def _short(value: object) -> str:

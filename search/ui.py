@@ -57,7 +57,7 @@ def main(*, output: Path | None, tracking_uri: str | None, study_name: str | Non
 
 def find_tracking(output: Path | None) -> str:
     """The MLflow database in a study's folder; raises ConfigError unless it is there."""
-    from search.place import TRACKING_FILE
+    from textclf.place import TRACKING_FILE
 
     if output is None:
         raise ConfigError("--output: name the study's folder, or MLflow's store with --tracking-uri")

@@ -11,13 +11,13 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from search.place import open_place
 from search.ranking import Standing, rank_trials
 from search.report import write_report
 from search.ui import find_runs, find_studies, find_tracking, serve
 from search.views import BLENDS, TRIALS, run_link, view_link
 from tests.browser import WHY_SKIPPED, Tab, find_chromium, open_browser, open_tab
 from tests.competition import write_competition
+from textclf.place import open_study_store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -81,8 +81,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def standings(folder: Path) -> list[Standing]:
     """The trials by score, from the prediction store."""
-    with open_place(folder) as place:
-        return rank_trials(place.store.trials(place.study_name))
+    with open_study_store(folder, storage=None) as store:
+        return rank_trials(store.trials("quora"))
 
 
 @pytest.fixture(scope="module")

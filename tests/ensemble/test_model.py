@@ -242,7 +242,7 @@ def test_members_need_the_study_s_inputs(shipped: Shipped, tmp_path: Path) -> No
     folder = tmp_path / "study"
     folder.mkdir()
     shutil.copy(shipped.folder / "study.db", folder)
-    with pytest.raises(ConfigError, match="is missing, and members are fitted again"):
+    with pytest.raises(RunError, match="the inputs of study 'toy' are not there"):
         ship(shipped.result, tmp_path / "model", output=folder)
 
     other = run_study(tmp_path / "other", [params_of("nbsvm")], kind="multiclass", metric="log_loss")
