@@ -16,17 +16,22 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Triton's interpreter runs the GPU kernels on the CPU; it is large, and the tests that need it are skipped without it.
+$(VENV)/kernels: $(VENV)/ready
+	-$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[kernels]'
+	touch $@
+
 # The main job on a real data set: a study of eight trials, then its blend as a submission.
 demo: $(VENV)/ready
 	$(BIN)/python -m search.run --demo --output $(DEMO)
 	$(BIN)/python -m ensemble.export --output $(DEMO) --sample-submission $(DEMO)/data/sample_submission.csv --submission $(DEMO)/submission.csv
 
 # -rs: say what was skipped, and why.
-test: $(VENV)/ready
+test: $(VENV)/ready $(VENV)/kernels
 	$(BIN)/python -m pytest -rs
 
 # What CI runs.
-check: $(VENV)/ready
+check: $(VENV)/ready $(VENV)/kernels
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
