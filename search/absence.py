@@ -1,9 +1,12 @@
-"""What an error of a database means: it is away for now, or it cannot be used however long one waits."""
+"""What an error of a database or a disk means: it is away for now, or it cannot be used however long one waits."""
 
+import errno
 import sqlite3
 
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 # Primary result codes of SQLite (https://sqlite.org/rescode.html); the extended ones hold them in their lowest byte.
 AWAY_IN_SQLITE = frozenset(
@@ -78,6 +81,14 @@ def find_fault(error: BaseException) -> str:
     if state.startswith(WRONG_IN_POSTGRESQL) or (not state and _is_refused(original)):
         return f"cannot be used ({found}); name the right one, or ask who runs it"
     return ""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one that it was raised from, says that a disk or a quota is full."""
+    step: BaseException | None = error
+    while step is not None and not (isinstance(step, OSError) and step.errno in FULL_DISK):
+        step = step.__cause__
+    return step is not None
 
 
 def first_line(error: BaseException) -> str:

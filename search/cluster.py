@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.executors import TrialExecutor
 from search.spec import TrialJob
-from search.worker import Hooks, Runner, TrialStopped, WorkerDied
+from search.worker import DiskFull, Hooks, Runner, TrialStopped, WorkerDied
 from textclf.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class DaskExecutor(TrialExecutor):
             future.set_exception(WorkerDied("the cluster lost the trial or the data it needs"))
         else:
             error = remote.exception()
-            future.set_exception(error if isinstance(error, TrialStopped) else WorkerDied(f"{error!r}"))
+            future.set_exception(error if isinstance(error, TrialStopped | DiskFull) else WorkerDied(f"{error!r}"))
 
 
 def _run_on_cluster(run: Runner, job: TrialJob, shared: Any) -> "TrialRecord":

@@ -20,15 +20,13 @@ from search.lease import Lease
 from search.mirror import OptunaMirror
 from search.patience import Patience
 from search.quiet import quiet_optuna
-from search.spec import TrialJob, TrialSpec
+from search.setbacks import Setbacks
+from search.spec import DIVERGED, TrialJob, TrialSpec
 from search.view import FrozenView, Suggest
-from search.worker import Runner, TrialStopped
+from search.worker import DiskFull, Runner, TrialStopped
 from textclf.errors import RunError
 from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
 
-DIED = "worker died"
-DIVERGED = "diverged"
-MOST_FAILURES = 3  # in a row, not counting diverged ones: then something is wrong with the study, not with a trial
 SECONDS_PER_TICK = 0.1
 
 
@@ -84,9 +82,8 @@ class Coordinator:
         self._n_told = 0  # trials 0 .. n_told - 1 stand in Optuna's tables and MLflow
         self._running: dict[Future[TrialRecord], TrialJob] = {}
         self._waiting: deque[TrialJob] = deque()
-        self._n_lost: dict[int, int] = {}
         self._first_with: dict[str, list[int]] = {}
-        self._n_failures = 0
+        self._setbacks = Setbacks(tell=self.listener.said, longest=self.patience.longest)
         self._view = FrozenView(lag=self.rules.lag, sampler_of=self._sampler_of)
         self._incumbents = Incumbents(self.study, self.store)
         self._jobs = Jobs(self.study, self.rules, self._view, self._incumbents)
@@ -163,7 +160,7 @@ class Coordinator:
         """Keep the workers busy: first with what has to run again, then with new trials."""
         if is_late:
             self._waiting.clear()  # they run again when the study goes on
-        while len(self._running) < self.executor.n_workers and not is_late:
+        while len(self._running) < self.executor.n_workers and not is_late and not self._setbacks.is_paused:
             if self._waiting:
                 self._start(self._waiting.popleft())
                 continue
@@ -195,36 +192,31 @@ class Coordinator:
 
     def _collect(self, budget: Budget) -> None:
         """Take in what has finished, in whatever order."""
+        if not self._running:
+            time.sleep(SECONDS_PER_TICK)
         done, _ = wait(self._running, timeout=SECONDS_PER_TICK, return_when=FIRST_COMPLETED)
         for future in sorted(done, key=lambda future: self._running[future].spec.number):
             job = self._running.pop(future)
             error = future.exception()
             if error is None:
                 self._commit(job.spec, future.result())
+            elif isinstance(error, DiskFull):
+                self._waiting.appendleft(job)
+                if not self.interruption.requested:
+                    self._setbacks.meet_full_disk(job.spec.number, error)
             elif not isinstance(error, TrialStopped):
-                self._lose(job, error, budget)
-
-    def _lose(self, job: TrialJob, error: BaseException, budget: Budget) -> None:
-        """A trial's worker is gone: try again under the same number, or record the failure."""
-        number = job.spec.number
-        self._n_lost[number] = self._n_lost.get(number, 0) + 1
-        line = str(error).splitlines()[0] if str(error) else repr(error)
-        if self._n_lost[number] <= budget.retries:
-            self.listener.said(f"trial {number}: {line}; trying again ({self._n_lost[number]} of {budget.retries})")
-            self._waiting.appendleft(job)
-            return
-        reason = f"{DIED} {self._n_lost[number]} times: {error}"
-        spec = job.spec
-        failed = TrialRecord(
-            study=spec.study, number=number, outcome="failed", params=dict(spec.params), seed=spec.seed, reason=reason
-        )
-        self._commit(spec, failed)
+                failed = self._setbacks.lose(job, error, retries=budget.retries)
+                if failed is None:
+                    self._waiting.appendleft(job)
+                else:
+                    self._commit(job.spec, failed)
 
     def _commit(self, spec: TrialSpec, record: TrialRecord) -> None:
         self.patience(lambda: self.store.write_trial(record))
         self._results[record.number] = _slim(record)
         self._untold[record.number] = record
         self._note_result(spec, record)
+        self._setbacks.get_over(record.number)
         self.listener.finished(record)
 
     def _note_result(self, spec: TrialSpec, result: TrialSummary) -> None:
@@ -240,15 +232,7 @@ class Coordinator:
             if record is not None:
                 self.patience(lambda record=record: self.mirror.finish(record))  # type: ignore[misc]
                 self.record(record)
-                self._count_failures(record)
-
-    def _count_failures(self, record: TrialRecord) -> None:
-        failed = record.outcome == "failed" and not record.reason.startswith(DIVERGED)
-        self._n_failures = self._n_failures + 1 if failed else 0
-        if self._n_failures >= MOST_FAILURES:
-            raise RunError(
-                f"{MOST_FAILURES} trials in a row failed; the last one (trial {record.number}) says:\n{record.reason}"
-            )
+                self._setbacks.count(record)
 
     def _drain(self, budget: Budget) -> None:
         """Interrupted: let running trials end at their next epoch, keeping those that finish meanwhile."""

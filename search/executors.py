@@ -17,7 +17,7 @@ from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.spec import Progress, TrialJob
-from search.worker import Hooks, TrialStopped, WorkerDied, serve
+from search.worker import DiskFull, Hooks, TrialStopped, WorkerDied, serve
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -140,7 +140,9 @@ class ProcessExecutor(TrialExecutor):
                     self._workers[slot] = worker.process
                 answer = worker.call((task.run, task.job, self._shared), self._on_progress)
             except Exception as error:  # noqa: BLE001  an executor hands every error over
-                answered = isinstance(error, (TrialStopped, WorkerDied))  # else its pipe may hold what was not read
+                answered = isinstance(
+                    error, (TrialStopped, DiskFull, WorkerDied)
+                )  # else its pipe may hold what was not read
                 if worker is not None and not (answered and worker.process.is_alive()):
                     worker.leave()
                     worker = None

@@ -13,11 +13,12 @@ import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage
 
+from search.absence import first_line, is_disk_full
 from search.pruning import PairedLossPruner, pruner_of
 from search.quiet import quiet_optuna
-from search.spec import Progress, TrialJob
+from search.spec import DIVERGED, Progress, TrialJob
 from search.view import VIEW_NAME
-from search.worker import Hooks, TrialStopped
+from search.worker import DiskFull, Hooks, TrialStopped
 from textclf.crossval import Checkpoints, FoldEvent, OofRun, cross_validate
 from textclf.determinism import environment, limit_threads
 from textclf.families import parse_config
@@ -26,7 +27,6 @@ from textclf.metrics import get_metric
 from textclf.protocols import DivergedError
 from textclf.store import TrialOutcome, TrialRecord
 
-DIVERGED = "diverged"
 CrossValidate = Callable[..., OofRun]
 _one_at_a_time = threading.Lock()  # thread counts and torch's generator belong to the process
 
@@ -42,7 +42,7 @@ def run_trial(
     """Cross-validate a configuration, reporting and pruning in Optuna's idiom.
 
     A diverged training and an error in the objective are results: the record says failed, and why. Raises what is not
-    the trial's doing: TrialStopped, MemoryError, OSError.
+    the trial's doing: TrialStopped, DiskFull, MemoryError, OSError.
     """
     spec = job.spec
     began = perf_counter()
@@ -67,9 +67,13 @@ def run_trial(
             outcome, reason = "pruned", str(pruned)
         except DivergedError as error:
             outcome, reason = "failed", f"{DIVERGED}: {error}"
-        except (TrialStopped, MemoryError, OSError):
+        except (TrialStopped, MemoryError):
             raise
-        except Exception:  # noqa: BLE001  a bug in one family must not end the study
+        except Exception as error:  # a bug in one family must not end the study
+            if is_disk_full(error):
+                raise DiskFull(first_line(error)) from error
+            if isinstance(error, OSError):
+                raise
             outcome, reason = "failed", f"error: {traceback.format_exc()}"
         if run is not None and not math.isfinite(run.score):
             outcome, reason, run = "failed", f"{DIVERGED}: the score on all rows is {run.score}", None

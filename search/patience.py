@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TypeVar
 
 from search.absence import first_line, is_away
@@ -13,11 +14,20 @@ LONGEST_ABSENCE = 600.0  # seconds
 SECONDS_PER_LOOK = 0.2  # between two questions whether to stop
 
 
+def growing_waits() -> Iterator[float]:
+    """Seconds to wait before each further attempt."""
+    wait = FIRST_WAIT
+    while True:
+        yield wait
+        wait = min(2 * wait, LONGEST_WAIT)
+
+
 class Patience:
     """Calls again and again, with growing waits, while the database is away.
 
     tell: hears a line when the wait begins and when it is over
     should_stop: asked between attempts; the wait ends where it says yes
+    longest: seconds after which it gives up
     """
 
     def __init__(
@@ -27,12 +37,13 @@ class Patience:
         should_stop: Callable[[], bool] = lambda: False,
         longest: float = LONGEST_ABSENCE,
     ) -> None:
-        self._tell, self._should_stop, self._longest = tell, should_stop, longest
+        self._tell, self._should_stop = tell, should_stop
+        self.longest = longest
 
     def __call__(self, call: Callable[[], T]) -> T:
         """Return what the call returns; it must be harmless to repeat. Raises RunError when the wait was too long."""
         began = time.monotonic()
-        waits = self._waits()
+        waits = chain([0.0], growing_waits())  # a connection that a restart left dead is replaced at the second attempt
         while True:
             try:
                 result = call()
@@ -45,18 +56,9 @@ class Patience:
                     self._tell(f"the database is back after {time.monotonic() - began:.0f} s")
                 return result
 
-    @staticmethod
-    def _waits() -> Iterator[float]:
-        """None at first: a connection that a restart left dead is replaced at the second attempt."""
-        yield 0.0
-        wait = FIRST_WAIT
-        while True:
-            yield wait
-            wait = min(2 * wait, LONGEST_WAIT)
-
     def _wait(self, seconds: float, error: Exception, *, since: float) -> None:
         line = first_line(error)
-        if time.monotonic() - since > self._longest or self._should_stop():
+        if time.monotonic() - since > self.longest or self._should_stop():
             raise RunError(
                 f"the database is away ({line}); nothing that finished is lost: bring it back and run again"
             ) from error

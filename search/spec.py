@@ -11,6 +11,7 @@ from textclf.config import NEWER_PARAMETERS
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+DIVERGED = "diverged"  # how the reason of a failed trial begins whose numbers left the real line: a result, no accident
 SPEC_FORMAT = 1  # raise it when equal specifications no longer give equal bits: checkpoints of older ones are void
 
 

@@ -25,6 +25,10 @@ class TrialStopped(Exception):  # noqa: N818  not an error: the trial did as it 
     """A trial ended because the study was told to stop; it has no result and runs again."""
 
 
+class DiskFull(Exception):  # noqa: N818  what happened to the trial, which did nothing wrong
+    """A trial could not write; it has no result and runs again when there is room."""
+
+
 class WorkerDied(Exception):  # noqa: N818  what happened, not what is wrong
     """The process that ran a trial is gone."""
 
@@ -70,11 +74,11 @@ def _answer(call: "tuple[Runner, TrialJob, Any]", hooks: Hooks) -> Reply:
     run, job, shared = call
     try:
         return "result", run(job, hooks, shared)
-    except TrialStopped as stopped:
-        return "error", stopped
+    except (TrialStopped, DiskFull) as told:
+        return "error", told
     except Exception as error:  # noqa: BLE001  it is the coordinator that decides what an error means
-        told = "".join(traceback.format_exception_only(error)).strip()
-        return "error", WorkerDied(f"{told}\n{traceback.format_exc()}")
+        line = "".join(traceback.format_exception_only(error)).strip()
+        return "error", WorkerDied(f"{line}\n{traceback.format_exc()}")
 
 
 def _die_with_parent() -> None:

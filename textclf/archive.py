@@ -1,5 +1,6 @@
 """Folders of arrays and strings: written whole or not at all, read memory-mapped, never unpickled."""
 
+import errno
 import json
 import shutil
 import tempfile
@@ -7,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,20 +37,20 @@ def write_archive(folder: Path, archive: Archive) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise RunError(f"{folder.parent}: cannot be written ({error.strerror}); choose another folder") from error
+        raise RunError(f"{folder.parent}: {_describe(error, mend='choose another folder')}") from error
     try:
         for name, array in archive.arrays.items():
-            np.save(draft / f"{name}.npy", array, allow_pickle=False)
+            _save(draft / f"{name}.npy", array)
         for name, texts in archive.strings.items():
-            np.save(draft / f"{name}.text.npy", np.frombuffer("".join(texts).encode(), dtype=np.uint8))
-            np.save(draft / f"{name}.ends.npy", np.cumsum([len(text) for text in texts], dtype=np.int64))
+            _save(draft / f"{name}.text.npy", np.frombuffer("".join(texts).encode(), dtype=np.uint8))
+            _save(draft / f"{name}.ends.npy", np.cumsum([len(text) for text in texts], dtype=np.int64))
         names = {"arrays": sorted(archive.arrays), "strings": sorted(archive.strings)}
         (draft / RECORD).write_text(json.dumps({"record": dict(archive.record), **names}, indent=1), encoding="utf-8")
         draft.chmod(0o755)
         draft.rename(folder)
     except OSError as error:
         if not (folder / RECORD).is_file():  # else another process was faster, or the archive was there
-            raise RunError(f"{folder}: cannot be written ({error.strerror}); choose an empty folder") from error
+            raise RunError(f"{folder}: {_describe(error, mend='choose an empty folder')}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -67,6 +69,17 @@ def read_archive(folder: Path) -> Archive:
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:  # EOFError: an array file without a byte
         raise DataError(f"{folder}: not a whole folder of this program ({error}); remove it and start again") from error
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """As np.save does, but an error says why: numpy's way with files loses the cause, a full disk for one."""
+    with path.open("wb") as file:
+        np.lib.format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
+
+
+def _describe(error: OSError, *, mend: str) -> str:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"cannot be written ({error.strerror}); {'make room, or choose another disk' if is_full else mend}"
 
 
 def _load(path: Path) -> NDArray[Any]:

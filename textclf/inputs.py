@@ -1,10 +1,11 @@
 """Everything a trial reads, frozen for a study."""
 
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from textclf.errors import ConfigError, DataError, RunError
 from textclf.folds import FoldPlan
 from textclf.table import Table, empty_table
 from textclf.text import parse_cleaning
+
+_log = logging.getLogger(__name__)
 
 INPUTS_FORMAT = 2
 ENCODING_FORMAT = 2  # part of the name of a kept encoding: one of another format is made anew
@@ -227,7 +230,11 @@ def _find_encoding(inputs: Inputs, recipe: str, max_tokens: int) -> Encoding:
         }
         digest = _encoding_digest(arrays, lexicon.words)
         record = {"cleaning": recipe, "max_tokens": max_tokens, "digest": digest}
-        write_archive(folder, Archive(record=record, arrays=arrays, strings={"words": lexicon.words}))
+        try:
+            write_archive(folder, Archive(record=record, arrays=arrays, strings={"words": lexicon.words}))
+        except RunError as error:
+            _say_unkept(str(error))
+            return Encoding(**dict(zip(PARTS, encoded, strict=True)), lexicon=lexicon)
     archive = read_archive(folder)
     if _encoding_digest(archive.arrays, archive.strings["words"]) != archive.record["digest"]:
         raise DataError(f"{folder}: its content is not what was saved (digests differ); remove it and start again")
@@ -240,6 +247,12 @@ def _find_encoding(inputs: Inputs, recipe: str, max_tokens: int) -> Encoding:
         for part, table in zip(PARTS, tables, strict=True)
     }
     return Encoding(**parts, lexicon=Lexicon(words=tuple(archive.strings["words"])))
+
+
+@cache
+def _say_unkept(problem: str) -> None:
+    """Once for each: a trial goes on without the kept copy, which saves time and memory alone."""
+    _log.warning("encoded texts are not kept, so every process makes its own: %s", problem)
 
 
 def _encoding_digest(arrays: Mapping[str, NDArray[Any]], words: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from search.checkpoint import FitCheckpoints, pack_outcome, unpack_outcome
 from search.objective import run_trial
 from search.spec import Incumbent, Progress, TrialJob, TrialSpec
 from search.studytrial import InputsFolder, run_study_trial
-from search.worker import Hooks, TrialStopped
+from search.worker import DiskFull, Hooks, TrialStopped
 from tests.builders import make_inputs
 from textclf.arrays import array_digest
 from textclf.crossval import EpochPoint, FitOutcome
@@ -140,14 +140,25 @@ def test_failures_of_a_trial_are_results(inputs: Inputs, raised: Exception, outc
     assert words in failed.reason
 
 
-@pytest.mark.parametrize("raised", [MemoryError(), OSError(28, "No space left on device")])
-def test_failures_of_the_machine_are_not(inputs: Inputs, raised: Exception) -> None:
-    """Memory and disk are not the parameters' doing: the error goes up, and the trial can be tried again."""
+@pytest.mark.parametrize(
+    ("raised", "heard"),
+    [
+        (MemoryError(), MemoryError),
+        (OSError(5, "Input/output error"), OSError),
+        (OSError(28, "No space left on device"), DiskFull),
+        (RunError("the cache cannot be written"), DiskFull),
+    ],
+)
+def test_failures_of_the_machine_are_not(inputs: Inputs, raised: Exception, heard: type[Exception]) -> None:
+    """Memory and disk are not the parameters' doing: the error goes up, and the trial can be tried again.
+
+    A full disk is found under whatever was made of it.
+    """
 
     def objective(*_: Any, **__: Any) -> Any:
-        raise raised
+        raise raised from OSError(122, "Disk quota exceeded") if isinstance(raised, RunError) else None
 
-    with pytest.raises(type(raised)):
+    with pytest.raises(heard):
         run_trial(TrialJob(spec=spec_of(inputs)), inputs, hooks=SILENT, objective=objective)
 
 

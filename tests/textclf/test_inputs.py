@@ -1,6 +1,7 @@
 """Inputs survive their folder and a journey, and their digest stands for all that a trial reads."""
 
 import pickle
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,31 @@ def test_a_damaged_encoding_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"encoding-.*digests differ\); remove it and start again"):
         inputs.encoding("lower+punctuation", 5)
+
+
+def test_an_encoding_that_cannot_be_kept_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk costs the copy, not the trial; what is missing is said once, and is kept when there is room."""
+    inputs = load_inputs(save_inputs(rich_inputs(), tmp_path / "a"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        for _ in range(2):
+            forget()
+            unkept = inputs.encoding("lower+punctuation", 5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "a").glob("*encoding-*"))
+    [said] = [record.getMessage() for record in caplog.records]
+    assert "encoded texts are not kept" in said
+    assert "File too large" in said
+
+    forget()
+    kept = inputs.encoding("lower+punctuation", 5)
+    assert list((tmp_path / "a").glob("encoding-*"))
+    assert unkept.lexicon.words == kept.lexicon.words
+    for part in PARTS:
+        for name in (*ENCODED_ARRAYS, "numeric"):
+            np.testing.assert_array_equal(getattr(getattr(unkept, part), name), getattr(getattr(kept, part), name))
 
 
 def forget() -> None:
