@@ -73,24 +73,33 @@ class Recipe:
 
     def choose(self, evidence: Evidence) -> IntArray:
         """Places of the members to consider, best first."""
-        return choose_members(evidence, top=self.top, redundant=self.redundant)
+        return self.choose_ranked(evidence, rank_members(evidence))
+
+    def choose_ranked(self, evidence: Evidence, ranking: IntArray) -> IntArray:
+        """Places of the members to consider among those ranked, best first; ranking: (n_ranked,) places likewise."""
+        return choose_members(evidence, ranking, top=self.top, redundant=self.redundant)
 
     def fit(self, evidence: Evidence) -> Blend:
         """Choose members, blend them and calibrate the blend on this evidence."""
-        chosen = self.choose(evidence)
+        return self.fit_chosen(evidence, chosen=self.choose(evidence))
+
+    def fit_chosen(self, evidence: Evidence, *, chosen: IntArray) -> Blend:
+        """Blend these members and calibrate the blend on this evidence."""
         blend = ChosenBlend(chosen, get_blend(self.method)(evidence.only(chosen)), evidence.n_members)
         return blend if self.calibrate == "none" else calibrated(blend, evidence, name=self.calibrate)
 
 
-def choose_members(evidence: Evidence, *, top: int, redundant: float) -> IntArray:
+def choose_members(evidence: Evidence, ranking: IntArray, *, top: int, redundant: float) -> IntArray:
     """The best members, best first, without those that nearly repeat a better one.
 
-    Members are visited from the best score down; one whose OOF probabilities correlate (Pearson, mean over outputs)
-    more than ``redundant`` with an already chosen member is passed over, until ``top`` are chosen.
+    ranking: (n_ranked,) places of members from the best score down, in which order they are visited
+
+    One whose OOF probabilities correlate (Pearson, mean over outputs) more than ``redundant`` with an already chosen
+    member is passed over, until ``top`` are chosen.
     """
     chosen: list[int] = []
     shapes: list[FloatArray] = []
-    for member in rank_members(evidence):
+    for member in ranking:
         if len(chosen) == top:
             break
         shape = standardised(evidence.proba[member])

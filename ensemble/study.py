@@ -162,7 +162,7 @@ def judge(
         evaluation=evaluation,
         chosen=chosen,
         diversity=compare_members([pool.names[place] for place in chosen], known.only(chosen)),
-        lost_without=contributions(evaluation.blend.resolved.fit, known, weights=found.weights),
+        lost_without=contributions(evaluation.blend.resolved, known, weights=found.weights),
         test_proba=test_proba,
         drift=check_drift(study.task.class_names, found.apply(known.proba), test_proba),
         holdout=judge_holdout(pool, evaluation, metric=metric, seed=seed) if holdout else None,

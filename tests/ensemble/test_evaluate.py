@@ -1,5 +1,7 @@
 """Evaluations, diversity and drift say what is so."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
@@ -11,6 +13,7 @@ from ensemble.evaluate import evaluate, score_holdout
 from ensemble.mixtures import Evidence
 from ensemble.recipe import Recipe
 from tests.ensemble.pools import BINARY, LABELS, THREE, evidence
+from textclf.config import Task
 
 
 def test_the_three_are_judged_by_the_same_rules() -> None:
@@ -100,15 +103,39 @@ def test_disagreement_counts_decisions() -> None:
 def test_a_member_is_worth_what_the_blend_loses_without_it() -> None:
     """Leaving out a weighted member is a cross-fit without it; one without weight is not tried."""
     known = evidence(metric="log_loss", knowledge=(2.0, 1.5, 0.0))
-    fit = Recipe(method="logistic").fit
-    weights = np.array([0.6, 0.4, 0.0])
-    lost = contributions(fit, known, weights=weights)
+    recipe = Recipe(method="logistic")
+    fit, weights = recipe.fit, np.array([0.6, 0.4, 0.0])
+    lost = contributions(recipe, known, weights=weights)
     without_first = cross_fit(fit, known.only(np.array([1, 2]))).score
 
     assert lost[0] == pytest.approx(cross_fit(fit, known).score - without_first)
     assert lost[0] > lost[1] > 0
     assert np.isnan(lost[2])
-    assert np.isnan(contributions(fit, known, weights=np.array([1.0, 0.0, 0.0]))).all()
+    assert np.isnan(contributions(recipe, known, weights=np.array([1.0, 0.0, 0.0]))).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "recipe"),
+    [
+        (BINARY, "f1", Recipe(top=3)),
+        (BINARY, "roc_auc", Recipe(method="rank", top=4, redundant=0.6)),
+        (THREE, "log_loss", Recipe(method="logistic", top=3, calibrate="temperature")),
+        (LABELS, "log_loss", Recipe(method="bagged", top=5)),
+    ],
+)
+def test_contributions_are_those_of_brute_force(task: Task, metric: str, recipe: Recipe) -> None:
+    """What each fold reuses changes nothing: the loss is that of a whole cross-fit of the pool without the member."""
+    known = evidence(task, metric=metric, knowledge=(1.6, 1.5, 1.5, 1.4, 1.4, 1.3, 0.2), n_rows=240)
+    other = np.roll(known.fold_of_row, 7, axis=1)
+    known = dataclasses.replace(known, fold_of_row=np.concatenate([known.fold_of_row, other]))
+    whole, everyone = cross_fit(recipe.fit, known).score, np.arange(7)
+    slow = [whole - cross_fit(recipe.fit, known.only(np.delete(everyone, member))).score for member in everyone]
+
+    lost = contributions(recipe, known, weights=np.full(7, 1 / 7))
+
+    np.testing.assert_allclose(lost, slow, atol=1e-12)
+    assert np.count_nonzero(lost) >= 3  # some members are missed, some never chosen
+    assert lost[6] == 0
 
 
 def test_the_drift_statistic_is_that_of_scipy() -> None:

@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss
 
 from ensemble.calibration import CALIBRATIONS, fit_isotonic, fit_temperature
 from ensemble.mixtures import Evidence
-from ensemble.recipe import Recipe, choose_members
+from ensemble.recipe import Recipe
 from tests.ensemble.pools import BINARY, LABELS, TASKS, THREE, evidence, noisy_proba, truth
 from textclf.errors import ConfigError
 
@@ -16,7 +16,7 @@ def test_the_best_members_are_chosen_best_first() -> None:
     """Two of four are the two with the best log loss."""
     known = evidence(knowledge=(0.5, 2.0, 1.0, 1.5))
 
-    assert choose_members(known, top=2, redundant=0.999).tolist() == [1, 3]
+    assert Recipe(top=2, redundant=0.999).choose(known).tolist() == [1, 3]
 
 
 def test_a_near_copy_of_a_better_member_is_passed_over() -> None:
@@ -27,8 +27,8 @@ def test_a_near_copy_of_a_better_member_is_passed_over() -> None:
     assert np.corrcoef(proba[0, :, 1], proba[3, :, 1])[0, 1] > 0.999
     crowd = Evidence(proba=proba, labels=known.labels, fold_of_row=known.fold_of_row, metric=known.metric, seed=0)
 
-    assert set(choose_members(crowd, top=2, redundant=1.0)) == {0, 3}
-    assert set(choose_members(crowd, top=2, redundant=0.999)) in ({0, 1}, {3, 1})
+    assert set(Recipe(top=2, redundant=1.0).choose(crowd)) == {0, 3}
+    assert set(Recipe(top=2, redundant=0.999).choose(crowd)) in ({0, 1}, {3, 1})
 
 
 def test_members_left_out_have_no_weight() -> None:
