@@ -126,7 +126,7 @@ def check_target(target: Path) -> None:
 
 
 def thin_result(result: "BlendResult", *, tolerance: float) -> ThinBlend:
-    """The blend with the fewest members within a loss of score."""
+    """The blend with the fewest members within a loss of score, by the way that "auto" took on all rows."""
     study = result.pool.study
     evidence = Evidence(
         proba=result.pool.oof,
@@ -135,7 +135,7 @@ def thin_result(result: "BlendResult", *, tolerance: float) -> ThinBlend:
         metric=result.metric,
         seed=result.seed,
     )
-    return thin_out(evidence, result.evaluation.blend.recipe, tolerance=tolerance)
+    return thin_out(evidence, result.evaluation.blend.resolved, tolerance=tolerance)
 
 
 def prove(served: ServedBlend, rows: pd.DataFrame, *, expected: FloatArray) -> float:

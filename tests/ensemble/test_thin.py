@@ -1,13 +1,19 @@
 """The fewest members within a loss of score."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from ensemble import blend_study, recipe
+from ensemble.blend import BLENDS
 from ensemble.crossfit import cross_fit
 from ensemble.mixtures import Evidence
+from ensemble.package import thin_result
 from ensemble.recipe import Recipe
 from ensemble.thin import thin_out
 from tests.ensemble.pools import evidence
+from tests.ensemble.stores import toy_folder
 from textclf.errors import ConfigError
 
 MEAN = Recipe(method="mean")
@@ -49,3 +55,20 @@ def test_a_negative_tolerance_is_refused(tolerance: float) -> None:
     """A loss of score is zero or more."""
     with pytest.raises(ConfigError, match="--model-tolerance"):
         thin_out(evidence(), MEAN, tolerance=tolerance)
+
+
+def test_auto_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ship fewer members the way that "auto" took is kept, which a choice for every candidate would cost dearly."""
+    result = blend_study(toy_folder(tmp_path), method="auto")
+
+    def refuse(known: Evidence) -> str:
+        raise AssertionError("the way is chosen already")
+
+    monkeypatch.setattr(recipe, "choose_way", refuse)
+    monkeypatch.setitem(BLENDS, "auto", refuse)
+    thin = thin_result(result, tolerance=0.01)
+
+    assert result.evaluation.blend.recipe.method == "auto"
+    assert 1 <= len(thin.places) <= result.evaluation.n_members
+    with pytest.raises(AssertionError, match="chosen already"):
+        blend_study(tmp_path, method="auto")
