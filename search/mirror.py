@@ -20,12 +20,13 @@ from textclf.store import TrialSummary
 class OptunaMirror:
     """One study in an Optuna database.
 
-    url: the prediction store's, as a SQLAlchemy URL
+    url: the prediction store's, as a SQLAlchemy URL (Optuna takes it for a template, in which braces stand twice)
     """
 
     def __init__(self, url: str, study_name: str) -> None:
         self._storage = RDBStorage(
-            url, engine_kwargs={"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+            url.replace("{", "{{").replace("}", "}}"),
+            engine_kwargs={"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {},
         )
         optuna.create_study(storage=self._storage, study_name=study_name, direction="maximize", load_if_exists=True)
         self._study_id, self._name = self._storage.get_study_id_from_name(study_name), study_name

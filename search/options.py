@@ -16,6 +16,7 @@ from typing import Any
 from textclf.errors import ConfigError, did_you_mean
 
 PRESETS = ("quick", "standard", "best")
+SQLITE = "sqlite:///"
 _SPECIAL_IN_URLS = re.compile("[?#%]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -152,6 +153,8 @@ class StudyOptions:
                 f"--output: {self.output} holds {special[0]!r}, which has a meaning of its own in the address of a "
                 "database; choose a folder without it"
             )
+        for name in ("storage", "tracking_uri"):
+            _check_sqlite_url(getattr(self, name), option_name(name))
         if not _NAME.fullmatch(self.study_name):
             raise ConfigError(
                 f"--study-name: {self.study_name!r}; use at most 100 letters, digits, dots, hyphens and "
@@ -163,12 +166,26 @@ class StudyOptions:
     @property
     def storage_url(self) -> str:
         """SQLAlchemy URL of the study's database."""
-        return self.storage or f"sqlite:///{self.output / 'study.db'}"
+        return self.storage or f"{SQLITE}{self.output / 'study.db'}"
 
     @property
     def tracking_url(self) -> str:
         """MLflow tracking URI."""
-        return self.tracking_uri or f"sqlite:///{self.output / 'mlflow.db'}"
+        return self.tracking_uri or f"{SQLITE}{self.output / 'mlflow.db'}"
+
+
+def _check_sqlite_url(url: str | None, option: str) -> None:
+    """SQLite by its plain address alone: what follows a "?" would be options to one program and a name to another."""
+    if url is None or not url.startswith("sqlite"):
+        return
+    path = url.removeprefix(SQLITE)
+    if path in ("", ":memory:", url) or path.startswith("file:"):
+        raise ConfigError(f"{option}: {url!r} names no file; write {SQLITE}FILE")
+    if special := _SPECIAL_IN_URLS.search(path):
+        raise ConfigError(
+            f"{option}: {url!r} holds {special[0]!r}, which has a meaning of its own in the address of a database; "
+            f"write {SQLITE}FILE, without options"
+        )
 
 
 _LEAST: dict[str, float] = {

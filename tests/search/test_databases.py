@@ -106,6 +106,15 @@ def test_a_database_that_stays_away_stops_the_study(server: Server, tmp_path: Pa
     assert signature(FakeStudy(url=server.url, n_trials=8, name="stays away").run()) == signature(whole)
 
 
+def test_any_folder_may_hold_a_study(tmp_path: Path) -> None:
+    """Optuna takes its address for a template; braces, spaces and signs in a folder's name are no fields of it."""
+    folder = tmp_path / "a{b} & ü=+"
+    folder.mkdir()
+
+    assert len(FakeStudy(url=f"sqlite:///{folder}/study.db", n_trials=2).run()) == 2
+    assert [path.name for path in folder.iterdir()] == ["study.db"]
+
+
 def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
     """SQLite says "full" as an operational error; the call is made again and the result comes through."""
     engine = sa.create_engine(f"sqlite:///{tmp_path}/full.db")
