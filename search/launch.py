@@ -19,10 +19,11 @@ from search.interruption import Interruption
 from search.lease import hold_lease
 from search.machine import Machine, plan_machine
 from search.mirror import OptunaMirror
-from search.options import StudyOptions
+from search.options import SQLITE, StudyOptions
 from search.patience import Patience
 from search.prepare import PreparedStudy, prepare_study
 from search.quiet import quiet_optuna
+from search.resume import check_same_study
 from search.spec import Progress
 from search.studytrial import InputsFolder, run_study_trial
 from search.tracking import Tracking
@@ -56,15 +57,17 @@ class StudyOutcome:
     inputs_folder: Path
 
 
-def recorded_settings(options: StudyOptions) -> Mapping[str, Any] | None:
-    """The settings of the study where it is there already; nothing is written."""
+def find_study(options: StudyOptions) -> StudyRecord | None:
+    """The study where it is there already; nothing is written. ConfigError or RunError where that cannot be told."""
     url = options.storage_url
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+    if url.startswith(SQLITE) and not (path := Path(url.removeprefix(SQLITE))).is_file():
+        if options.storage is not None and not path.parent.is_dir() and path.parent != options.output:
+            raise ConfigError(f"--storage: there is no folder {path.parent}; make it, or name another file")
         return None
     store = PredictionStore(url)
     try:
         names = store.study_names()
-        return store.read_study(options.study_name).settings if options.study_name in names else None
+        return store.read_study(options.study_name) if options.study_name in names else None
     except sa.exc.DBAPIError as error:
         fault = find_fault(error) or f"cannot be read ({first_line(error)}); check it and try again"
         raise RunError(f"--storage: {_shown(store)} {fault}") from None
@@ -79,7 +82,8 @@ def check_study(
 
     ranges: changes of the search space, by section; enqueued: first trials, where no file names them
     """
-    machine = plan_machine(options, recorded_settings(options))
+    there = find_study(options)
+    machine = plan_machine(options, there.settings if there else None)
     prepared = prepare_study(
         options,
         ranges=ranges,
@@ -88,6 +92,8 @@ def check_study(
         device=machine.device,
         vector_cache=vector_cache(),
     )
+    if there is not None:
+        check_same_study(there, prepared.record)
     return prepared, machine
 
 

@@ -151,7 +151,7 @@ def test_a_dry_run_writes_nothing(files: Path, tmp_path: Path) -> None:
 
 
 def test_other_data_is_refused(files: Path, study: tuple[Path, Result], tmp_path: Path) -> None:
-    """A study goes on with the files and settings it began with; both digests are named."""
+    """A study goes on with the files it began with; both digests are named."""
     output, _ = study
     changed = tmp_path / "train.csv"
     changed.write_text((files / "train.csv").read_text().replace(" w1 ", " w2 "))
@@ -160,11 +160,61 @@ def test_other_data_is_refused(files: Path, study: tuple[Path, Result], tmp_path
 
     other = run(*told)
     assert other.exit_code == 2
-    assert "error: study 'study' exists with data digest" in other.output
-    seed = run(*arguments(files, output, "--seed", "4"))
-    assert seed.exit_code == 2
-    threads = run(*arguments(files, output)[:-2], "--threads", "2", "--output", str(output))
-    assert "exists with threads = 1, this run has 2" in threads.output
+    assert "error: --train, --test, --embeddings: what study 'study' began with has changed (digest " in other.output
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--seed", "4"), "--seed: study 'study' has 0 and this run asks for 4; give --seed 0 to go on"),
+        (("--n-folds", "4"), "--n-folds: study 'study' has 3 and this run asks for 4; give --n-folds 3 to go on"),
+        (("--n-repeats", "2"), "--n-repeats: study 'study' has 1 and this run asks for 2"),
+        (("--lag", "2"), "--lag: study 'study' has 4 and this run asks for 2; give --lag 4 to go on"),
+        (("--threads", "2"), "--threads: study 'study' has 1 and this run asks for 2; leave --threads away to go on"),
+        (("--metric", "f1"), "--metric: study 'study' has roc_auc and this run asks for f1; give --metric roc_auc"),
+        (
+            ("--family", "textcnn"),
+            "has dan, nbsvm, tfidf_logreg and this run asks for dan, nbsvm, tfidf_logreg, textcnn; give --family dan -",
+        ),
+        (("--sampler", "random"), "--sampler: study 'study' has tpe and this run asks for random; give --sampler tpe"),
+        (("--pruner-kwargs", '{"alpha": 0.5}'), "--pruner-kwargs: study 'study' has "),
+        (
+            ("--n-epochs", "2"),
+            "--space: study 'study' has n_epochs = 1 for dan and this run asks for 2; give the --preset",
+        ),
+        (
+            ("--holdout", "0.2"),
+            "--train, --holdout: study 'study' has 90 training rows and this run 72; give the same to go on",
+        ),
+        (("--positive", "0"), "--positive, --train: study 'study' has the classes 0, 1 and this run 1, 0;"),
+        (
+            ("--duplicates", "ignore", "--group", "id"),
+            "--group: study 'study' has none and this run asks for id; leave",
+        ),
+        (("--enqueue", "first.json"), "--enqueue: study 'study' began with other settings (trial 0: {'"),
+    ],
+)
+def test_another_setting_is_refused(
+    more: tuple[str, ...], words: str, files: Path, study: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its option, with what the study has, what was asked for, and how to go on; nothing is written."""
+    output, _ = study
+    monkeypatch.chdir(files)
+    (files / "first.json").write_text('[{"family": "nbsvm", "c": 2.0}]')
+    before = contents(output)
+    result = run(*arguments(files, output, *more))
+
+    assert result.exit_code == 2
+    [line] = result.output.splitlines()
+    assert line.startswith("error: --")
+    assert words in line
+    assert line.endswith("to go on, or begin another study with --study-name or --output")
+    assert contents(output) == before
 
 
 @pytest.mark.parametrize(
@@ -193,6 +243,12 @@ def test_other_data_is_refused(files: Path, study: tuple[Path, Result], tmp_path
         ({"--output": "100%20"}, ("--output: 100%20 holds '%'",)),
         ({"--embeddings": "glove.txt"}, ("there is no such embedding file",)),
         ({"--executor": "dask"}, ("--executor dask needs --dask-address",)),
+        ({"--storage": "sqlite:///s.db?timeout=5"}, ("--storage: 'sqlite:///s.db?timeout=5' holds '?'",)),
+        ({"--storage": "sqlite:///file:s.db?uri=true"}, ("names no file; write sqlite:///FILE",)),
+        ({"--storage": "sqlite://"}, ("--storage: 'sqlite://' names no file",)),
+        ({"--storage": "sqlite+pysqlite:///s.db"}, ("names no file; write sqlite:///FILE",)),
+        ({"--storage": "sqlite:////no/such/folder/s.db"}, ("--storage: there is no folder /no/such/folder",)),
+        ({"--tracking-uri": "sqlite:///m.db?x=1"}, ("--tracking-uri: 'sqlite:///m.db?x=1' holds '?'",)),
         ({"--storage": "mongo://x"}, ("--storage: 'mongo://x' cannot be opened",)),
         ({"--checkpoint": "no"}, ("--checkpoint: no is no folder",)),
         ({"--folds-file": "no.csv"}, ("no.csv: there is no such file",)),
