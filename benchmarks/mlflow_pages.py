@@ -74,7 +74,7 @@ def main() -> None:
     preface = PREFACE.format(
         n_trials=options.n_trials,
         machine=describe_machine("mlflow").removesuffix("."),
-        n_metrics=len(trial.curves) * 3 + 5 + 4 + 12,
+        n_metrics=len(trial.curves) * 3 + 5 + 4 + 12 + 2,
         n_params=len(trial.params),
     )
     heading = PAGES_HEADING.format(closing=closing, repeats=options.repeats)

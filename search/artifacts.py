@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from search.figures import PRINT, drawing, to_png
 from search.importance import find_importances
-from search.leaderboard import leader_rows
+from search.leaderboard import describe_lead, leader_rows
 from search.ranking import (
-    best_so_far,
     count_outcomes,
     families_of,
     family_of,
@@ -120,8 +119,7 @@ def leaderboard_note(study: StudyRecord, trials: Sequence[TrialSummary]) -> str:
         lines.append(f"Pruning saved about {show_seconds(saved)}.")
     rows = leader_rows(trials, study.settings)[:N_LEADERS]
     if rows:
-        lead = best_so_far(trials)
-        lines.append(f"The best score was last improved by trial {lead[-1][0]}.")
+        lines.append(describe_lead(trials))
         lines += ["", "| | trial | score | folds | behind | time | family | parameters |"]
         lines += ["|--:|--:|--:|--:|--:|--:|:--|:--|"]
         for row in rows:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from search.ranking import describe_params, families_of, rank_trials, searched, show_seconds
+from search.ranking import best_so_far, describe_params, families_of, rank_trials, searched, show_seconds
 from textclf.store import TrialSummary
 
 if TYPE_CHECKING:
@@ -50,6 +50,23 @@ def leader_rows(trials: Sequence[TrialSummary], settings: Mapping[str, Any]) -> 
         )
         for one in rank_trials(trials)
     ]
+
+
+def describe_lead(trials: Sequence[TrialSummary]) -> str:
+    """Who leads, by how much against its spread, and since when; empty where no trial is complete."""
+    standings = rank_trials(trials)
+    if not standings:
+        return ""
+    leader = standings[0]
+    text = f"Trial {leader.trial.number} ({leader.family}) leads with {leader.score:.5f}."
+    rivals = [one for one in standings[1:] if one.gap <= 2 * one.gap_error]
+    if len(standings) > 1:
+        runner_up = standings[1]
+        text += f" Trial {runner_up.trial.number} is {runner_up.gap:.5f} ± {runner_up.gap_error:.5f} behind."
+    if rivals:
+        text += f" {len(rivals)} {'trials are' if len(rivals) > 1 else 'trial is'} within two standard errors of it."
+    n_since = max(trial.number for trial in trials) - best_so_far(trials)[-1][0]
+    return text + (f" The {n_since} trials after it found nothing better." if n_since > 1 else "")
 
 
 def leader_table(rows: Sequence[LeaderRow], columns: Sequence[str], *, metric: str, title: str = "") -> "Table":

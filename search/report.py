@@ -57,7 +57,10 @@ def write_report(
     study_name: may be left out where there is one study; blend: a provenance file of python -m ensemble.export
     Raises ConfigError, DataError or RunError for whatever is the user's to mend, before anything is written.
     """
+    from textclf.place import find_storage
+
     html, folder = Path(html), None if output is None else Path(output)
+    find_storage(folder, storage=storage)
     if html.is_dir() or not html.parent.is_dir():
         raise ConfigError(f"--html: {html} cannot be a file; name one in a folder that exists")
     page = make_page(folder, storage=storage, study_name=study_name, blend=None if blend is None else Path(blend))

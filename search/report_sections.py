@@ -8,10 +8,9 @@ import numpy as np
 
 from search.figures import HALF_WIDTH, PAGE, new_figure
 from search.importance import FEWEST_TRIALS, Importances, find_importances
-from search.leaderboard import leader_rows
+from search.leaderboard import describe_lead, leader_rows
 from search.ranking import (
     Standing,
-    best_so_far,
     count_fits,
     count_outcomes,
     families_of,
@@ -72,7 +71,7 @@ def leaderboard_section(data: ReportData) -> Section:
     standings = rank_trials(data.trials)
     if not standings:
         return Section("Leaderboard", paragraph("No trial is complete yet."))
-    parts = [paragraph(_verdict(standings, data.trials)), _leader_table(standings[:N_LEADERS], data)]
+    parts = [paragraph(describe_lead(data.trials)), _leader_table(standings[:N_LEADERS], data)]
     if len(standings) > N_LEADERS:
         rest = _leader_table(standings[N_LEADERS:], data, leader=False)
         parts.append(folded(f"The other {len(standings) - N_LEADERS} complete trials", rest))
@@ -85,19 +84,6 @@ def leaderboard_section(data: ReportData) -> Section:
     )
     parts.append(figure(draw_history(data.trials, PAGE), name="history", label="Score of every trial", wide=True))
     return Section("Leaderboard", "\n".join(parts))
-
-
-def _verdict(standings: Sequence[Standing], trials: Sequence[TrialSummary]) -> str:
-    leader = standings[0]
-    text = f"Trial {leader.trial.number} ({leader.family}) leads with {leader.score:.5f}."
-    rivals = [one for one in standings[1:] if one.gap <= 2 * one.gap_error]
-    if len(standings) > 1:
-        runner_up = standings[1]
-        text += f" Trial {runner_up.trial.number} is {runner_up.gap:.5f} ± {runner_up.gap_error:.5f} behind."
-    if rivals:
-        text += f" {len(rivals)} {'trials are' if len(rivals) > 1 else 'trial is'} within two standard errors of it."
-    n_since = max(trial.number for trial in trials) - best_so_far(trials)[-1][0]
-    return text + (f" The {n_since} trials after it found nothing better." if n_since > 1 else "")
 
 
 def _leader_table(standings: Sequence[Standing], data: ReportData, *, leader: bool = True) -> str:

@@ -7,6 +7,7 @@ from search.ranking import rank_trials
 from textclf.store import TrialSummary
 
 SHOWN_REASON = 500
+SHOWN_DIGITS = 6  # after the point, of numbers that are read, not computed with: MLflow's columns cut long ones
 
 
 def trial_metrics(trial: TrialSummary) -> Iterator[tuple[str, float, int]]:
@@ -14,11 +15,11 @@ def trial_metrics(trial: TrialSummary) -> Iterator[tuple[str, float, int]]:
     if trial.score is not None:
         yield "oof_score", trial.score, 0
     for standing in rank_trials([trial]):
-        yield "fold_mean", standing.fold_mean, 0
-        yield "fold_std", standing.fold_std, 0
+        yield "fold_mean", round(standing.fold_mean, SHOWN_DIGITS), 0
+        yield "fold_std", round(standing.fold_std, SHOWN_DIGITS), 0
     for fit, score in enumerate(trial.fold_scores):
         yield "fold_score", score, fit
-    yield "seconds", trial.seconds, 0
+    yield "seconds", round(trial.seconds, 2), 0
     if "n_parameters" in trial.attributes:
         yield "n_parameters", float(trial.attributes["n_parameters"]), 0
     by_epoch: dict[tuple[str, int], list[float]] = {}

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from search.artifacts import leaderboard_note, trial_note, write_study_artifacts, write_trial_artifacts
+from search.gaps import Gaps
 from search.ranking import rank_trials
 from search.tracked import trial_metrics, trial_tags
 from search.views import saved_views
@@ -30,6 +31,7 @@ PARAMS_PER_BATCH = 100
 LONGEST_TAG = 5000
 SECONDS_BETWEEN_NOTES = 20.0
 N_DRAWN = 5  # best trials that get figures, at the end of a run
+N_CURRENT = 50  # best trials whose distance from the leader is kept current while a study runs
 
 _metadata = sa.MetaData()
 _recorded = sa.Table(
@@ -65,6 +67,7 @@ class Tracking:
         self._experiment_id = ""
         self._parent_id = ""
         self._trials: dict[int, TrialSummary] = {}  # without curves and arrays
+        self._gaps = Gaps()
         self._noted = -math.inf
         self._is_broken = False
 
@@ -93,6 +96,7 @@ class Tracking:
                 self._write(trial)
                 if time.monotonic() > self._noted + SECONDS_BETWEEN_NOTES:
                     self._write_note()
+                    self._write_gaps(n_most=N_CURRENT)
 
     def end(self, status: str, *, texts: Sequence[str] | None = None) -> None:
         """Record what is missing, draw the figures of a study that is done, and close the parent run.
@@ -105,6 +109,7 @@ class Tracking:
                 self.begin(self._source)
             self._catch_up()
             self._write_note()
+            self._write_gaps()
             if status == "FINISHED":  # who interrupts a study does not wait for pictures
                 self._log_figures(texts)
         with self._forgiving():
@@ -167,6 +172,9 @@ class Tracking:
         """Record finished trials that have no complete run."""
         done = self._run_ids()
         trials = self._store.trials(self._study.name)
+        if done and not self._trials:
+            runs = self._search(f"tags.{STAGE} = 'trial' AND tags.{STUDY} = '{self._study.name}'")
+            self._gaps.read(runs, number_tag=NUMBER)
         for trial in trials:
             self._trials[trial.number] = dataclasses.replace(trial, curves=())
             if trial.number not in done:
@@ -190,6 +198,7 @@ class Tracking:
             },
         )
         run_id = run.info.run_id
+        self._gaps.forget(trial.number)
         values = [Metric(key, value, now, step) for key, value, step in trial_metrics(trial) if math.isfinite(value)]
         params = [Param(key, str(value)) for key, value in trial.params.items()]
         described = {**trial_tags(trial), "mlflow.note.content": trial_note(self._study, trial)}
@@ -211,6 +220,11 @@ class Tracking:
         trials = [self._trials[number] for number in sorted(self._trials)]
         self._client.set_tag(self._parent_id, "mlflow.note.content", leaderboard_note(self._study, trials))
         self._noted = time.monotonic()
+
+    def _write_gaps(self, *, n_most: int | None = None) -> None:
+        """Say of the best trials how far they are behind the leader."""
+        standings = rank_trials(list(self._trials.values()))[:n_most]
+        self._gaps.write(self._client, standings, self._run_ids(), step=len(self._trials))
 
     def _log_figures(self, texts: Sequence[str] | None) -> None:
         """Draw the study, and the best trials that have no figures yet."""

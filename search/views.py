@@ -26,7 +26,7 @@ WIDTHS = {RUN_NAME: 150, DATA_SET: 220, CREATED: 140, "params.`family`": 130}
 TAG_PREFIX = "mlflow.sharedViewState."
 TRIALS, BLENDS = "trials", "blends"
 N_PARAMS = 6  # columns of searched parameters, those that most families share
-TRIAL_METRICS = ("oof_score", "fold_mean", "fold_std", "seconds")
+TRIAL_METRICS = ("oof_score", "behind", "behind_error", "fold_std", "seconds")
 BLEND_METRICS = ("cross_fitted", "low", "high", "gain", "fitted", "best_single/cross_fitted")
 
 

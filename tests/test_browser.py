@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = find_chromium()
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.skipif(CHROMIUM is None, reason=WHY_SKIPPED)]
+SHOWN = ("oof_score", "behind", "behind_error", "fold_std", "seconds")
 FAMILIES = ("tfidf_logreg", "nbsvm", "dan")
 
 
@@ -117,7 +118,7 @@ def assert_clean(tab: Tab, server: str) -> None:
 def test_the_run_table_answers_at_a_glance(
     browser: "Browser", server: str, experiment: str, standings: list[Standing]
 ) -> None:
-    """The link shows every trial, the leader first, with score, spread, cost and family in their columns."""
+    """The link shows every trial, the leader first, with score, distance, spread, cost and family in their columns."""
     tab = open_tab(browser, width=2600)  # columns out of sight are not drawn
     tab.visit(view_link(server, experiment, TRIALS), see=f"text='trial {standings[-1].trial.number}'")
     tab.page.locator("text=oof_score").first.wait_for()
@@ -125,11 +126,12 @@ def test_the_run_table_answers_at_a_glance(
     body = tab.page.inner_text("body")
 
     assert names == [f"trial {one.trial.number}" for one in standings]
-    for column in ("oof_score", "fold_mean", "fold_std", "seconds", "family"):
+    for column in (*SHOWN, "family"):
         assert column in body
     for one in standings:
         assert str(one.score)[:8] in body
-    places = [left_of(tab, f"metrics.`{name}`") for name in ("oof_score", "fold_mean", "fold_std", "seconds")]
+    assert str(round(standings[1].gap, 6))[:8] in body
+    places = [left_of(tab, f"metrics.`{name}`") for name in SHOWN]
     assert [*places, left_of(tab, "params.`family`")] == sorted([*places, left_of(tab, "params.`family`")])
     assert "train.csv" in body  # the data set column
     assert_clean(tab, server)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from search.leaderboard import fitting_columns, leader_rows, leader_table
+from search.leaderboard import describe_lead, fitting_columns, leader_rows, leader_table
 from search.summary import COLUMNS, print_summary
 from textclf.store import TrialSummary
 
@@ -39,6 +39,16 @@ def test_differing_parameters_are_shown() -> None:
     rows = leader_rows([made(0, 0.7), made(1, 0.8, c=1.5)], {"space": SPACE})
 
     assert [(row.rank, row.trial, row.parameters) for row in rows] == [("1", "1", "c 1.5"), ("2", "0", "c 4")]
+
+
+def test_the_lead_is_told_in_a_sentence_or_two() -> None:
+    """Leader, gap to the next one with its standard error, how many are as good, and for how long it has led."""
+    assert describe_lead([]) == ""
+    assert describe_lead([made(0, 0.7)]) == "Trial 0 (nbsvm) leads with 0.70000."
+    assert describe_lead([made(0, 0.5), made(1, 0.8), made(2, 0.7), made(3, 0.8)]) == (
+        "Trial 1 (nbsvm) leads with 0.80000. Trial 3 is 0.00000 ± 0.00000 behind. "
+        "1 trial is within two standard errors of it. The 2 trials after it found nothing better."
+    )
 
 
 def test_where_nothing_differs_the_searched_parameters_are_shown() -> None:

@@ -124,13 +124,40 @@ def test_a_trial_is_recorded_in_full(record: Record) -> None:
     assert run.data.tags["env.torch"] == "2.13"
     assert run.data.tags["optuna.trial_number"] == "0"
     assert history["oof_score"] == [(0, 0.9)]
-    assert history["fold_mean"] == [(0, pytest.approx(0.7))]
-    assert history["fold_std"] == [(0, pytest.approx(np.std([0.8, 0.6], ddof=1)))]
+    assert history["fold_mean"] == [(0, 0.7)]
+    assert history["fold_std"] == [(0, pytest.approx(np.std([0.8, 0.6], ddof=1), abs=1e-6))]
     assert history["fold_score"] == [(0, 0.8), (1, 0.6)]
     assert history["fold_1/valid_loss"] == [(0, 1.4), (1, 1.4)]
     assert history["valid_loss"] == [(0, pytest.approx(0.9)), (1, pytest.approx(0.9))]
     assert history["valid_score"] == [(0, 0.8), (1, 1.8)]
     assert run.info.end_time - run.info.start_time == 2000
+
+
+def test_every_trial_says_how_far_it_is_behind_the_leader(record: Record, tmp_path: Path) -> None:
+    """A new leader moves all the others; what is right already is not written again, nor after a restart."""
+    record.finish(trial(2), trial(3, "pruned"), trial(1, fold_scores=(0.9, 0.9)))
+    record.tracking.end("KILLED")
+    gaps = [(run.data.metrics.get("behind"), run.data.metrics.get("behind_error")) for run in record.runs("trial")]
+
+    assert gaps == [
+        (0.0, 0.0),
+        (0.01, pytest.approx(0.1)),
+        (None, None),
+    ]  # of fold differences 0.1 and 0.3
+
+    later = Record(record.uri, record.store, tmp_path)
+    later.tracking.begin({"train": "folder/train.csv"})
+    later.tracking.end("KILLED")
+    later.finish(trial(0, fold_scores=(0.9, 0.9)))
+    later.tracking.end("KILLED")
+    client = MlflowClient(record.uri)
+    written = {
+        run.info.run_name: [point.value for point in client.get_metric_history(run.info.run_id, "behind")]
+        for run in later.runs("trial")
+    }
+
+    assert later.warnings == []
+    assert written == {"trial 0": [0.0], "trial 1": [0.0, 0.01], "trial 2": [0.0, 0.01, 0.02], "trial 3": []}
 
 
 def test_what_a_killed_process_left_is_mended(record: Record, tmp_path: Path) -> None:
