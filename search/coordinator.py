@@ -21,7 +21,7 @@ from search.mirror import OptunaMirror
 from search.patience import Patience
 from search.quiet import quiet_optuna
 from search.setbacks import Setbacks
-from search.spec import DIVERGED, TrialJob, TrialSpec
+from search.spec import COPY_OF, DIVERGED, TrialJob, TrialSpec
 from search.view import FrozenView, Suggest
 from search.worker import DiskFull, Runner, TrialStopped
 from textclf.errors import RunError
@@ -221,7 +221,7 @@ class Coordinator:
 
     def _note_result(self, spec: TrialSpec, result: TrialSummary) -> None:
         self._incumbents.add(result)
-        if result.outcome != "failed" or result.reason.startswith(DIVERGED):
+        if result.outcome == "complete" or result.reason.startswith(DIVERGED):  # a pruned one, seen later, may go on
             self._first_with.setdefault(spec.digest, []).append(result.number)
 
     def _tell(self) -> None:
@@ -251,7 +251,10 @@ class Coordinator:
     def _copy_result(self, spec: TrialSpec, earlier: int) -> TrialRecord:
         result = self.patience(lambda: self.store.read_trial(self.study.name, earlier))
         note = f"has the parameters of trial {earlier}: its stored result was used"
-        return dataclasses.replace(result, number=spec.number, seconds=0.0, notes=(*result.notes, note))
+        attributes = {**result.attributes, COPY_OF: earlier}
+        return dataclasses.replace(
+            result, number=spec.number, seconds=0.0, notes=(*result.notes, note), attributes=attributes
+        )
 
 
 def _slim(result: TrialSummary) -> TrialSummary:

@@ -105,7 +105,7 @@ def run_prepared(prepared: PreparedStudy, machine: Machine, display: Display) ->
     options, record = prepared.options, prepared.record
     make_folder(options.output)
     with ExitStack() as stack:
-        store = stack.enter_context(open_study_store(options.storage_url))
+        store = stack.enter_context(open_for_run(options.storage_url))
         lease = stack.enter_context(hold_lease(store.engine, record.name))
         store.write_study(record)
         folder = save_inputs(prepared.inputs, options.output / "inputs" / prepared.inputs.key)
@@ -177,7 +177,7 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def open_study_store(url: str) -> Iterator[PredictionStore]:
+def open_for_run(url: str) -> Iterator[PredictionStore]:
     """Open a study's store to write; RunError where the database is away too long, damaged or another's."""
     try:
         with open_store(url) as store:

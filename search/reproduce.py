@@ -122,7 +122,7 @@ def _compare_trial(
 
     from search.machine import require_device
     from search.objective import run_trial
-    from search.spec import TrialSpec
+    from search.spec import COPY_OF, TrialSpec
     from search.worker import Hooks
 
     rules = jobs.rules
@@ -138,7 +138,8 @@ def _compare_trial(
         device=rules.device,
         threads=threads or rules.threads,
     )
-    job = dataclasses.replace(jobs.job(spec, results), spec=spec)
+    seen_by = dataclasses.replace(spec, number=recorded.attributes.get(COPY_OF, spec.number))
+    job = dataclasses.replace(jobs.job(seen_by, results), spec=spec)
     again = run_trial(job, inputs, hooks=Hooks(tell=lambda _: None, should_stop=lambda: False))
     return compare_trials(recorded, again)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 DIVERGED = "diverged"  # how the reason of a failed trial begins whose numbers left the real line: a result, no accident
+COPY_OF = "copy_of"  # attribute of a result that was not run: the number of the trial it was copied from
 SPEC_FORMAT = 1  # raise it when equal specifications no longer give equal bits: checkpoints of older ones are void
 
 
@@ -36,7 +37,11 @@ class TrialSpec:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all but the study's name and the trial's number, as hex: equal digests, equal results."""
+        """SHA-256 over all but the study's name and the trial's number, as hex.
+
+        Trials of equal digests that run to their end have equal results. Where one is pruned depends on what it may see
+        besides, so a pruned result stands for no other trial.
+        """
         params = {name: value for name, value in self.params.items() if (name, value) not in NEWER_PARAMETERS.items()}
         decisive = {
             "format": SPEC_FORMAT,

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from search.absence import find_fault, is_away
-from search.launch import open_study_store
+from search.launch import open_for_run
 from search.patience import Patience
 from tests.search.fakes import Ears, FakeStudy, signature
 from textclf.errors import RunError
@@ -267,7 +267,7 @@ def test_a_database_that_breaks_stops_the_study_with_a_line(tmp_path: Path) -> N
     ears = Break()
     with (
         pytest.raises(RunError, match=r"^--storage: sqlite:///.*study\.db is not one .* no column named outcome"),
-        open_study_store(url),
+        open_for_run(url),
     ):
         FakeStudy(url=url, n_trials=8, ears=ears).run()
     assert not [line for line in ears.lines if "away" in line]

@@ -177,6 +177,37 @@ def test_repeated_parameters_reuse_the_stored_result(tmp_path: Path) -> None:
     assert len({str(outcome[2]) for outcome in signature(trials)}) == 1
 
 
+def suggest_few(trial: optuna.Trial) -> dict[str, Any]:
+    """One of four settings, two of them hopeless beside the best."""
+    lr = trial.suggest_categorical("lr", [0.01, 0.02, 0.08, 0.1])
+    return {"family": "net", "cleaning": "none", "lr": lr, "dropout": 0.2, "hidden": 32}
+
+
+def test_a_pruned_result_stands_for_no_other_trial(tmp_path: Path) -> None:
+    """Where a trial is pruned depends on what it sees: the same parameters run again; complete results are copied."""
+    study = FakeStudy(
+        url=fresh(tmp_path, "study"), n_trials=30, suggest=suggest_few, sampler="random", first_trials=({"lr": 0.01},)
+    )
+    trials = study.run()
+    copies = {trial.number: trial.attributes["copy_of"] for trial in trials if "copy_of" in trial.attributes}
+    seen_pruned = [
+        trial.number
+        for trial in trials
+        for other in trials[: max(0, trial.number - study.lag + 1)]
+        if other.outcome == "pruned" and other.params == trial.params
+    ]
+
+    assert copies
+    assert seen_pruned  # there were pruned results that could have been copied
+    assert {trials[number].outcome for number in copies.values()} == {"complete"}
+    for number, earlier in copies.items():
+        assert earlier == min(
+            other.number for other in trials if other.outcome == "complete" and other.params == trials[number].params
+        )
+    assert set(seen_pruned) - copies.keys() <= set(study.ears.submitted_numbers)
+    assert sorted([*study.ears.submitted_numbers, *copies]) == list(range(30))
+
+
 def test_a_study_changed_by_another_program_is_refused(tmp_path: Path) -> None:
     """A trial that someone else added to Optuna's tables stops the run before it does harm."""
     url = fresh(tmp_path, "study")

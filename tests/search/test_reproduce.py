@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from search.reproduce import compare_trials, main
-from tests.search.test_run import arguments, files, new_output, run
+from tests.search.test_run import FAMILIES, arguments, files, new_output, run
 from textclf.store import PredictionStore, TrialRecord
 
 __all__ = ["files"]  # the fixture
@@ -42,6 +42,29 @@ def test_a_whole_study_is_equal(output: Path) -> None:
     assert "pruned" in outcomes
     assert code == 0, told
     assert [line.split(" (")[0] for line in told.splitlines()] == [f"trial {number}: equal" for number in range(7)]
+
+
+def test_a_copied_result_is_that_of_its_source(files: Path, tmp_path: Path, empty_mlflow: Path) -> None:
+    """Run at its own number it would be pruned; it is repeated as the trial that it was copied from, and is equal."""
+    folder = new_output(tmp_path / "runs", empty_mlflow)
+    space = tmp_path / "space.toml"
+    space.write_text(
+        (files / "space.toml").read_text()
+        + "[dan]\nn_layers = 1\ndropout = 0.1\nspatial_dropout = 0.0\nlr_min = 0.001\nlr_max = 0.01\n"
+    )
+    told = arguments(files, folder, "--quiet", "--lag", "1", "--pruner", "threshold", "--pruner-kwargs", '{"lower": 2}')
+    told = [part for part in told if part not in FAMILIES]
+    result = run(*told, "--family", "dan", "--space", str(space), "--n-trials", "2")
+    assert result.exit_code == 0, result.output
+    store = PredictionStore(f"sqlite:///{folder}/study.db")
+    copy, source = store.read_trial("study", 1), store.read_trial("study", 0)
+    store.close()
+    code, said = reproduce("--output", str(folder), "--all")
+
+    assert copy.attributes["copy_of"] == 0
+    assert copy.params == source.params
+    assert code == 0, said
+    assert [line.split(" (")[0] for line in said.splitlines()] == ["trial 0: equal", "trial 1: equal"]
 
 
 def test_one_trial_may_be_chosen(output: Path) -> None:
