@@ -130,7 +130,8 @@ def _run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, precision
     if x.is_cuda and precision == "fp32" and os.environ.get("TEXTCLF_GPU_RECURRENCE") == "triton":
         from textclf import triton_recurrent  # Triton comes with torch's CUDA builds only
 
-        return triton_recurrent.run_layer(batch, x, layer)
+        if layer.hidden_size <= triton_recurrent.LARGEST_HIDDEN:
+            return triton_recurrent.run_layer(batch, x, layer)
     if x.is_cuda:
         with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
             states: PackedSequence = layer(PackedSequence(x, batch.alive))[0]

@@ -4,7 +4,8 @@
 
 Each program owns some rows and one direction, keeps its recurrent weights and its rows' states on the chip, and runs
 its own time loop; programs never wait for each other and never add to the same numbers. Used for CUDA tensors where
-``TEXTCLF_GPU_RECURRENCE=triton`` asks for it (cuDNN is the default). Checked in Triton's interpreter, on no GPU yet.
+``TEXTCLF_GPU_RECURRENCE=triton`` asks for it (cuDNN is the default). Checked in Triton's interpreter and compiled for
+GPUs from compute capability 8.0 on, but run on none yet.
 """
 
 from typing import Any
@@ -18,6 +19,7 @@ from textclf.ragged import RaggedBatch
 
 ROWS = 16  # rows of a program: the smallest height of a matrix product on the chip
 LEAST_WIDTH = 16
+LARGEST_HIDDEN = 64  # weights of more units do not fit the memory of a multiprocessor (99 kB on the smallest)
 
 
 def run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU) -> Tensor:
