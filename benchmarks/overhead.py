@@ -1,6 +1,6 @@
 """What the coordinator costs per trial, beside plain Optuna on the same storage.
 
-    python -m benchmarks.overhead [--trials 10 1000 10000] [--folder FOLDER] [--storage URL]
+    python -m benchmarks.overhead [--trials 10 1000 10000] [--storage URL]
 
 The objective is simulated: it returns at once, with predictions for 1,000 rows and five reports. For each size a study
 is filled with trials of the random sampler; then N_TIMED further trials are timed, by part, with the random sampler and
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import sqlalchemy as sa
 
 from benchmarks.tables import describe_machine, write_table
 from search.coordinator import Budget, Coordinator
@@ -191,12 +192,25 @@ def time_plain(name: str, url: str, *, sampler: str) -> float:
     return clock.milliseconds()["plain"]
 
 
+def empty_database(folder: Path, *, storage: str | None, size: int) -> str:
+    """URL of a database of its own: for every parameter Optuna looks through the trials of earlier studies first."""
+    if storage is None:
+        return f"sqlite:///{folder}/study-{size}.db"
+    server, name = sa.make_url(storage), f"overhead_{size}"
+    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
 def measure(folder: Path, sizes: Sequence[int], *, storage: str | None) -> list[dict[str, Any]]:
     """One row per size and sampler."""
     rows = []
-    url = storage or f"sqlite:///{folder}/study.db"
     for size in sizes:
-        name, n_there = f"study-{size}", size
+        url = empty_database(folder, storage=storage, size=size)
+        name, n_there = "study", size
         fill(name, folder, url, n_trials=size)
         timed = {}
         for sampler in ("random", "tpe"):
@@ -228,7 +242,9 @@ def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[10, 1000, 10_000])
-    parser.add_argument("--storage", help="database URL; SQLite in a folder of its own where left out")
+    parser.add_argument(
+        "--storage", help="URL of a PostgreSQL server, whose databases overhead_SIZE are made anew; else SQLite"
+    )
     parser.add_argument("--mlflow-trials", type=int, nargs="*", default=[10, 1000])
     told = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
