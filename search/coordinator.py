@@ -161,11 +161,13 @@ class Coordinator:
         if is_late:
             self._waiting.clear()  # they run again when the study goes on
         while len(self._running) < self.executor.n_workers and not is_late and not self._setbacks.is_paused:
+            if self.interruption.requested:
+                return
             if self._waiting:
                 self._start(self._waiting.popleft())
                 continue
             number = self._view.next_number
-            if number >= budget.n_trials or not self._is_due(number) or self.interruption.requested:
+            if number >= budget.n_trials or not self._is_due(number):
                 return
             first = self.rules.first_trials
             fixed = first[number] if number < len(first) else {}
