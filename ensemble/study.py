@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BlendResult:
     """A blend, what it is worth, and what it was made from.
 
@@ -50,6 +50,20 @@ class BlendResult:
     storage: str
     command: str
     submission: Path | None = None
+
+    def __repr__(self) -> str:
+        """The scores and the members that count; the arrays are attributes."""
+        blend, single = self.evaluation.blend, self.evaluation.judged[0]
+        shares = sorted((self.weights[place], self.pool.names[place]) for place in np.flatnonzero(self.weights))
+        members = ", ".join(f"{name} {share:.2f}" for share, name in reversed(shares))
+        told = [
+            f"{blend.name}: {self.metric.name} {blend.cross_fitted:.5f} ({blend.low:.5f} to {blend.high:.5f})",
+            f"best single {single.cross_fitted:.5f}",
+            f"members {members}",
+        ]
+        if self.submission is not None:
+            told.append(f"submission {self.submission}")
+        return f"<BlendResult of {self.pool.study.name!r}, {'; '.join(told)}>"
 
     @property
     def weights(self) -> FloatArray:

@@ -234,6 +234,19 @@ def test_python_gets_frames(tmp_path: Path) -> None:
     assert not (tmp_path / "submission.csv").exists()
 
 
+def test_a_result_prints_as_one_short_line(tmp_path: Path) -> None:
+    """Study, scores and the members that count with their shares; no arrays."""
+    result = ensemble.blend_study(toy_folder(tmp_path, n_rows=2000), method="mean", top=2)
+    printed = repr(result)
+
+    assert "\n" not in printed
+    assert "array" not in printed
+    assert len(printed) < 250
+    assert "'toy'" in printed
+    assert f"{result.evaluation.blend.cross_fitted:.5f}" in printed
+    assert all(f"{result.pool.names[place]} 0.50" in printed for place in result.chosen)
+
+
 def test_a_password_is_never_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command in the provenance hides the password of a database."""
     words = ["export", "--storage=postgresql://me:secret@host/db", "--tracking-uri", "http://host:5000"]
