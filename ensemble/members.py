@@ -162,10 +162,13 @@ def align(study: StudyRecord, first: StudyRecord) -> Alignment:
     if study.task != first.task:
         ours, theirs = (f"{s.task.kind} of {', '.join(s.task.class_names)}" for s in (first, study))
         raise DataError(f"{pair} differ in their classes ({ours}; {theirs}); blend studies of one task")
+    sides = f"study {study.name!r}", f"study {first.name!r}"
     alignment = Alignment(
-        train=match_ids(study.train_ids, first.train_ids, what=f"{pair} differ in their training rows"),
-        test=match_ids(study.test_ids, first.test_ids, what=f"{pair} differ in their test rows"),
-        holdout=match_ids(study.holdout_ids, first.holdout_ids, what=f"{pair} differ in their hold-out rows"),
+        train=match_ids(study.train_ids, first.train_ids, what=f"{pair} differ in their training rows", sides=sides),
+        test=match_ids(study.test_ids, first.test_ids, what=f"{pair} differ in their test rows", sides=sides),
+        holdout=match_ids(
+            study.holdout_ids, first.holdout_ids, what=f"{pair} differ in their hold-out rows", sides=sides
+        ),
     )
     if not np.array_equal(study.labels[alignment.train], first.labels):
         raise DataError(f"{pair} differ in their labels; blend studies of one training file")
@@ -177,14 +180,22 @@ def align(study: StudyRecord, first: StudyRecord) -> Alignment:
     return alignment
 
 
-def match_ids(row_ids: Sequence[str], wanted: Sequence[str], *, what: str) -> IntArray:
-    """Place of each wanted id; DataError naming the first few ids that only one side has."""
+def match_ids(row_ids: Sequence[str], wanted: Sequence[str], *, what: str, sides: tuple[str, str]) -> IntArray:
+    """Place of each wanted id; DataError saying how many ids only one side has, and the first few of each.
+
+    what: says that they differ; sides: where ``row_ids`` and where ``wanted`` come from
+    """
     place = {row_id: row for row, row_id in enumerate(row_ids)}
-    for ids, others in ((wanted, place.keys()), (row_ids, set(wanted))):
-        missing = [row_id for row_id in ids if row_id not in others]
-        if missing:
-            named = ", ".join(missing[:N_NAMED]) + (", ..." if len(missing) > N_NAMED else "")
-            raise DataError(f"{what}: {len(missing)} ids are only in one of them ({named})")
+    known = set(wanted)
+    alone = [row_id for row_id in row_ids if row_id not in known], [row_id for row_id in wanted if row_id not in place]
+    if any(alone):
+        told = [
+            f"{len(ids):,} ids are only in {side} ({', '.join(map(repr, ids[:N_NAMED]))}"
+            f"{', ...' if len(ids) > N_NAMED else ''})"
+            for side, ids in zip(sides, alone, strict=True)
+            if ids
+        ]
+        raise DataError(f"{what}: {'; '.join(told)}")
     return np.array([place[row_id] for row_id in wanted], dtype=np.int64)
 
 

@@ -116,7 +116,8 @@ def raw_rows(test_ids: tuple[str, ...], inputs: list[Inputs]) -> pd.DataFrame:
     """The test rows as a user has them, in the order of these ids, with the columns of all studies."""
     cells: dict[str, Any] = {}
     for one in inputs:
-        rows = one.test.rows(match_ids(one.test.row_ids, test_ids, what="studies differ in their test rows"))
+        what, sides = "studies differ in their test rows", ("a study's inputs", "the blend")
+        rows = one.test.rows(match_ids(one.test.row_ids, test_ids, what=what, sides=sides))
         columns = one.columns
         if columns.row_id is not None:
             cells[columns.row_id] = list(rows.row_ids)

@@ -142,7 +142,10 @@ def rows_of_sample(file: CsvFile, study: StudyRecord, ids: Sequence[str]) -> Int
             )
         return np.arange(len(file))
     return match_ids(
-        study.test_ids, number_repeats(ids), what=f"{file.path}: the ids are not those of the study's test rows"
+        study.test_ids,
+        number_repeats(ids),
+        what=f"{file.path}: the ids are not those of the study's test rows",
+        sides=("the study", "the sample"),
     )
 
 

@@ -91,7 +91,9 @@ def build_inputs(
     unlabelled = read_test(test, columns, duplicate_ids=duplicate_ids)
     texts = [*labelled.table.texts, *unlabelled.texts]
     groups = duplicate_groups(texts, rule=folds.duplicates)
-    kept, plan = _deal(labelled, groups[: len(labelled.table)], folds, id_column=columns.row_id or "id")
+    kept, plan = _deal(
+        labelled, groups[: len(labelled.table)], folds, id_column=columns.row_id or "id", source=str(train)
+    )
     counts = {recipe: count_words(texts, cleaning=recipe) for recipe in recipes if embeddings}
     words = {word for counted in counts.values() for word in counted.words}
     vectors = tuple(
@@ -123,9 +125,9 @@ def build_inputs(
 
 
 def _deal(
-    labelled: TrainTable, duplicates: IntArray, request: FoldRequest, *, id_column: str
+    labelled: TrainTable, duplicates: IntArray, request: FoldRequest, *, id_column: str, source: str
 ) -> tuple[BoolArray, FoldPlan]:
-    """The rows that are not set apart, (n_rows,) bool, and the plan for them."""
+    """The rows that are not set apart, (n_rows,) bool, and the plan for them; source: the training file, for errors."""
     table, labels, task = labelled.table, labelled.labels, labelled.task
     kept = np.ones(len(table), dtype=bool)
     if request.holdout:
@@ -135,18 +137,25 @@ def _deal(
                 labels, task, n_folds=n_parts, seed=request.seed, groups=table.groups, duplicate_groups=duplicates
             )
         except DataError as error:
-            raise DataError(f"--holdout {request.holdout}: one row in {n_parts} cannot be set apart: {error}") from None
+            cause = str(error).partition(";")[0]
+            raise DataError(
+                f"{source}: --holdout {request.holdout} cannot set one row in {n_parts} apart: {cause}; give a larger "
+                "share, merge classes or add rows"
+            ) from None
         kept = parts.fold_of_row[0] != 0
     if request.file is not None:
         return kept, read_folds_file(request.file, table.row_ids, id_column=id_column).rows(kept)
     groups = None if table.groups is None else tuple(np.array(table.groups, dtype=object)[kept].tolist())
-    plan = plan_folds(
-        labels[kept],
-        task,
-        n_folds=request.n_folds,
-        seed=request.seed,
-        n_repeats=request.n_repeats,
-        groups=groups,
-        duplicate_groups=duplicates[kept],
-    )
+    try:
+        plan = plan_folds(
+            labels[kept],
+            task,
+            n_folds=request.n_folds,
+            seed=request.seed,
+            n_repeats=request.n_repeats,
+            groups=groups,
+            duplicate_groups=duplicates[kept],
+        )
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
     return kept, plan

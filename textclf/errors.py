@@ -32,8 +32,12 @@ class RunError(TextclfError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest the known name nearest to a mistyped one, as a clause to append; empty when none is near.
 
-    >>> did_you_mean("roc_acu", ["roc_auc", "f1"])
-    '; did you mean roc_auc?'
+    A name with outer spaces is quoted: nothing else would show them.
+
+    >>> did_you_mean("roc_acu", ["roc_auc", "f1"]), did_you_mean("text", [" text", "label"])
+    ('; did you mean roc_auc?', "; did you mean ' text'?")
     """
     near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    if not near:
+        return ""
+    return f"; did you mean {near[0] if near[0] == near[0].strip() else repr(near[0])}?"

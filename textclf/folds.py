@@ -144,7 +144,7 @@ def _check_classes(labels: IntArray, task: Task, *, n_folds: int) -> None:
         what = f"class {name!r} has {counts[rare]} row{'' if counts[rare] == 1 else 's'}"
         if task.kind == "multilabel":
             what = f"label {name!r} is {int(labels[:, rare].mean() < 0.5)} in {counts[rare]} rows"
-        raise DataError(f"{what} but n_folds={n_folds}; lower n_folds, merge it with another or add such rows")
+        raise DataError(f"{what}, too few for {n_folds} folds; lower --n-folds, merge it with another or add such rows")
 
 
 def _check_groups(labels: IntArray, group_of_row: IntArray, task: Task, *, n_folds: int) -> None:
@@ -152,8 +152,8 @@ def _check_groups(labels: IntArray, group_of_row: IntArray, task: Task, *, n_fol
     n_groups = int(group_of_row.max()) + 1
     if n_groups < n_folds:
         raise DataError(
-            f"{n_groups} group{'' if n_groups == 1 else 's'} of rows cannot fill n_folds={n_folds} (rows of one group "
-            "or with the same text are held out together); lower n_folds, group by another column, or ignore duplicates"
+            f"{n_groups} group{'' if n_groups == 1 else 's'} of rows cannot fill {n_folds} folds (rows of one group "
+            "or with the same text are held out together); lower --n-folds, group by another column, ignore duplicates"
         )
     if n_groups == len(labels):
         return

@@ -226,7 +226,7 @@ def test_another_setting_is_refused(
         ({"--metric": "roc_acu"}, ("--metric: 'roc_acu'", "did you mean roc_auc?")),
         ({"--family": "textcn"}, ("--family: 'textcn'", "did you mean textcnn?")),
         ({"--n-folds": "1"}, ("--n-folds: 1 is below 2",)),
-        ({"--n-folds": "80"}, ("n_folds=80", "lower n_folds")),
+        ({"--n-folds": "80"}, ("train.csv: class", "too few for 80 folds", "lower --n-folds")),
         ({"--sampler": "tpee"}, ("--sampler: 'tpee'", "did you mean tpe?")),
         ({"--sampler": "grid"}, ("grid cannot keep a study exact",)),
         ({"--sampler-kwargs": '{"seed": 1}'}, ("seed is set for every trial",)),

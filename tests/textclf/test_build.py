@@ -171,7 +171,9 @@ def test_wrong_requests_are_refused(files: Path) -> None:
         build(files, cleanings=("lowr",))
     with pytest.raises(DataError, match="no such file; did you mean"):
         build_inputs(files / "tran.csv", files / "test.csv", COLUMNS)
-    with pytest.raises(DataError, match="class '0' has 30 rows but n_folds=31"):
+    with pytest.raises(DataError, match=r"train\.csv: class '0' has 30 rows, too few for 31 folds; lower --n-folds"):
         build(files, folds=FoldRequest(n_folds=31, duplicates="ignore"))
-    with pytest.raises(DataError, match=r"--holdout 0\.03: one row in 33 cannot be set apart: class '0' has 30 rows"):
+    with pytest.raises(
+        DataError, match=r"train\.csv: --holdout 0\.03 cannot set one row in 33 apart: class '0' has 30 rows"
+    ):
         build(files, folds=FoldRequest(holdout=0.03))

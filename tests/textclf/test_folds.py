@@ -118,12 +118,12 @@ def test_multilabel_folds_balance_each_label() -> None:
 
 def test_a_class_rarer_than_the_folds_is_refused_by_name_and_count() -> None:
     """For classes and for labels; a label may also be too common."""
-    with pytest.raises(DataError, match="class 'c' has 2 rows but n_folds=3; lower n_folds, merge it"):
+    with pytest.raises(DataError, match="class 'c' has 2 rows, too few for 3 folds; lower --n-folds, merge it"):
         plan_folds(np.repeat([0, 1, 2], [9, 9, 2]), THREE, n_folds=3, seed=0)
     labels = np.zeros((20, 3), dtype=np.int64)
     labels[::2], labels[:2, 1] = 1, 0
     labels[:, 2] = [1] * 18 + [0] * 2
-    with pytest.raises(DataError, match="label 'z' is 0 in 2 rows but n_folds=3"):
+    with pytest.raises(DataError, match="label 'z' is 0 in 2 rows, too few for 3 folds"):
         plan_folds(labels, LABELS3, n_folds=3, seed=0)
 
 
@@ -144,9 +144,9 @@ def test_too_few_folds_and_too_few_groups_are_refused() -> None:
     labels = np.tile([0, 1], 10)
     with pytest.raises(ConfigError, match="at least 2 folds"):
         plan_folds(labels, BINARY, n_folds=1, seed=0)
-    with pytest.raises(DataError, match=r"1 group of rows cannot fill n_folds=2 .*ignore duplicates"):
+    with pytest.raises(DataError, match=r"1 group of rows cannot fill 2 folds .*ignore duplicates"):
         plan_folds(labels, BINARY, n_folds=2, seed=0, duplicate_groups=np.zeros(20, dtype=np.int64))
-    with pytest.raises(DataError, match="2 groups of rows cannot fill n_folds=3"):
+    with pytest.raises(DataError, match="2 groups of rows cannot fill 3 folds"):
         plan_folds(labels, BINARY, n_folds=3, seed=0, groups=["a", "b"] * 10)
 
 
