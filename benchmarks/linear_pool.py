@@ -20,6 +20,7 @@ from sklearn.naive_bayes import ComplementNB, MultinomialNB
 from textclf.arrays import FloatArray, IntArray
 from textclf.config import Task
 from textclf.csvfile import read_csv
+from textclf.folds import plan_folds
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 N_FEATURES = 2**17
@@ -28,7 +29,7 @@ N_FOLDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """Texts with classes; views: how each member may see them, (n_rows, n_features) sparse counts by name."""
+    """Texts with their labels; views: how each member may see them, (n_rows, n_features) sparse counts by name."""
 
     name: str
     metrics: tuple[str, ...]
@@ -51,13 +52,16 @@ class LinearPool:
     fold_of_row: IntArray
 
 
-FILES = {  # file, text column, target column, metrics, most rows read
-    "sst2": ("sst2/train.csv", "text", "label", ("accuracy", "roc_auc"), 6_920),
-    "trec": ("trec/train.csv", "text", "label", ("macro_f1", "log_loss"), 5_452),
-    "sms_spam": ("sms_spam/sms_spam.csv", "text", "label", ("f1", "roc_auc"), 5_574),
-    "airline": ("airline/train.csv", "text", "airline_sentiment", ("macro_f1", "accuracy"), 8_000),
-    "spooky": ("spooky/train.csv", "text", "author", ("log_loss", "accuracy"), 8_000),
-    "quora": ("quora/train.csv", "question_text", "target", ("f1", "roc_auc"), 12_000),
+TOXIC = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
+FILES: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...], int]] = {
+    # file, text column, target columns, metrics, most rows read
+    "sst2": ("sst2/train.csv", "text", ("label",), ("accuracy", "roc_auc"), 6_920),
+    "trec": ("trec/train.csv", "text", ("label",), ("macro_f1", "log_loss"), 5_452),
+    "sms_spam": ("sms_spam/sms_spam.csv", "text", ("label",), ("f1", "roc_auc"), 5_574),
+    "airline": ("airline/train.csv", "text", ("airline_sentiment",), ("macro_f1", "accuracy"), 8_000),
+    "spooky": ("spooky/train.csv", "text", ("author",), ("log_loss", "accuracy"), 8_000),
+    "quora": ("quora/train.csv", "question_text", ("target",), ("f1", "roc_auc"), 12_000),
+    "jigsaw": ("jigsaw/train.csv", "comment_text", TOXIC, ("roc_auc",), 8_000),
 }
 
 VIEWS: dict[str, HashingVectorizer] = {
@@ -92,13 +96,16 @@ MEMBERS: dict[str, tuple[str, Callable[[], Any]]] = {  # view, model
 
 def read_data_set(name: str, *, n_most: int | None = None) -> DataSet:
     """Read one of FILES, at most ``n_most`` rows; the first rows are as good as any, the files are shuffled."""
-    path, text, target, metrics, usual = FILES[name]
+    path, text, targets, metrics, usual = FILES[name]
     n_most = n_most or usual
     file = read_csv(DATA / path)
-    texts, cells = file.column(text)[:n_most], file.column(target)[:n_most]
-    class_names = tuple(sorted(set(cells)))
-    labels = np.array([class_names.index(cell) for cell in cells], dtype=np.int64)
-    task = Task(kind="binary" if len(class_names) == 2 else "multiclass", class_names=class_names)
+    texts, cells = file.column(text)[:n_most], [file.column(target)[:n_most] for target in targets]
+    if len(targets) > 1:
+        task, labels = Task(kind="multilabel", class_names=targets), np.array(cells, dtype=np.int64).T
+    else:
+        class_names = tuple(sorted(set(cells[0])))
+        task = Task(kind="binary" if len(class_names) == 2 else "multiclass", class_names=class_names)
+        labels = np.array([class_names.index(cell) for cell in cells[0]], dtype=np.int64)
     views = {view: vectorizer.transform(texts).tocsr() for view, vectorizer in VIEWS.items()}
     return DataSet(name=name, metrics=metrics, task=task, labels=labels, views=views)
 
@@ -110,8 +117,7 @@ def train_pool(data: DataSet, rows: IntArray, held_out: IntArray, *, seed: int) 
     oof = np.zeros((len(MEMBERS), len(rows), n_classes))
     outside = np.zeros((N_FOLDS, len(MEMBERS), len(held_out), n_classes))
     fold_of_row = np.zeros((1, len(rows)), dtype=np.int64)
-    splitter = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
-    for fold, (learn, judge) in enumerate(splitter.split(labels, labels)):
+    for fold, (learn, judge) in enumerate(deal(labels, data.task, seed=seed)):
         fold_of_row[0, judge] = fold
         for view, counts in data.views.items():
             weighting = TfidfTransformer(sublinear_tf=True).fit(counts[rows[learn]])
@@ -127,6 +133,16 @@ def train_pool(data: DataSet, rows: IntArray, held_out: IntArray, *, seed: int) 
     )
 
 
+def deal(labels: IntArray, task: Task, *, seed: int) -> list[tuple[IntArray, IntArray]]:
+    """Rows to learn from and to judge by, of each fold."""
+    if task.kind == "multilabel":
+        folds = plan_folds(labels, task, n_folds=N_FOLDS, seed=seed).fold_of_row[0]
+        return [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(N_FOLDS)]
+    return list(StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(labels, labels))
+
+
 def predict(model: Any, known: sparse.csr_matrix, labels: IntArray, *, unknown: sparse.csr_matrix) -> FloatArray:
-    """Fit a model and give its probabilities on other rows."""
+    """Fit a model, one per label where a row may have several, and give its probabilities on other rows."""
+    if labels.ndim == 2 and not isinstance(model, OneVsRestClassifier):
+        model = OneVsRestClassifier(model)
     return np.asarray(model.fit(known, labels).predict_proba(unknown), dtype=np.float64)
