@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ensemble.mixtures import Evidence
 from textclf.arrays import FloatArray, IntArray
 from textclf.errors import DataError
+from textclf.metrics import Metric
 from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
 
 N_NAMED = 3  # ids that a message spells out
@@ -66,6 +68,11 @@ class Pool:
     def holdout_proba(self) -> FloatArray:
         """(n_members, n_holdout, n_outputs) float64."""
         return np.stack([member.holdout_proba for member in self.members])
+
+    def evidence(self, metric: Metric, *, seed: int) -> Evidence:
+        """What a blend may learn from: all members on all rows of the study."""
+        study = self.study
+        return Evidence(proba=self.oof, labels=study.labels, fold_of_row=study.fold_of_row, metric=metric, seed=seed)
 
 
 def read_pool(store: PredictionStore, study_names: Sequence[str], *, exclude: Collection[int] = ()) -> Pool:

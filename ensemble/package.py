@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ensemble.mixtures import Evidence
 from ensemble.packing import Sources, Tell, pack
 from ensemble.retrain import EQUAL
 from ensemble.served import ServedBlend, load_blend
@@ -127,14 +126,7 @@ def check_target(target: Path) -> None:
 
 def thin_result(result: "BlendResult", *, tolerance: float) -> ThinBlend:
     """The blend with the fewest members within a loss of score, by the way that "auto" took on all rows."""
-    study = result.pool.study
-    evidence = Evidence(
-        proba=result.pool.oof,
-        labels=study.labels,
-        fold_of_row=study.fold_of_row,
-        metric=result.metric,
-        seed=result.seed,
-    )
+    evidence = result.pool.evidence(result.metric, seed=result.seed)
     return thin_out(evidence, result.evaluation.blend.resolved, tolerance=tolerance)
 
 

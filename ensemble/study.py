@@ -165,7 +165,7 @@ def judge(
 ) -> BlendResult:
     """Find, evaluate and explain the blend."""
     study = pool.study
-    known = Evidence(proba=pool.oof, labels=study.labels, fold_of_row=study.fold_of_row, metric=metric, seed=seed)
+    known = pool.evidence(metric, seed=seed)
     evaluation = evaluate(known, recipe)
     found = evaluation.blend.found.blend
     chosen = recipe.choose(known)
