@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.tables import RESULTS, describe_machine
 from search.tracking import Tracking
-from search.ui import find_runs, find_studies, serve
+from search.ui import end_like_ctrl_c, find_runs, find_studies, serve
 from search.views import TRIALS, run_link, view_link
 from tests.browser import WHY_SKIPPED, find_chromium, open_browser, open_tab
 from tests.search.studies import make_study, make_trial
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--n-trials", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    end_like_ctrl_c()
     executable = find_chromium()
     if executable is None:
         parser.error(WHY_SKIPPED)

@@ -24,13 +24,14 @@ WIDTH, HEIGHT = 1500, 860
 def main() -> None:
     """Take all pictures."""
     from search.report import write_report
-    from search.ui import find_runs, find_studies, find_tracking, serve
+    from search.ui import end_like_ctrl_c, find_runs, find_studies, find_tracking, serve
     from search.views import TRIALS, run_link, view_link
     from tests.browser import WHY_SKIPPED, find_chromium, open_browser
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("demo"), help="the study's folder (default: demo)")
     output = parser.parse_args().output
+    end_like_ctrl_c()
     executable = find_chromium()
     if executable is None:
         parser.error(WHY_SKIPPED)

@@ -41,8 +41,7 @@ def main(*, output: Path | None, tracking_uri: str | None, study_name: str | Non
 
     Starts MLflow's server on 127.0.0.1, prints the links to open, and ends it on Ctrl-C.
     """
-    for how in (signal.SIGINT, signal.SIGTERM):  # leave no server behind, whoever ends this, and from wherever
-        signal.signal(how, signal.default_int_handler)
+    end_like_ctrl_c()
     try:
         uri = tracking_uri or find_tracking(output)
         with serve(uri, port=port) as server:
@@ -53,6 +52,12 @@ def main(*, output: Path | None, tracking_uri: str | None, study_name: str | Non
         sys.exit(FAILED)
     except KeyboardInterrupt:
         click.echo("\nstopped")
+
+
+def end_like_ctrl_c() -> None:
+    """Let SIGTERM, and Ctrl-C where a shell had it ignored, raise KeyboardInterrupt: with blocks end their servers."""
+    for how in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(how, signal.default_int_handler)
 
 
 def find_tracking(output: Path | None) -> str:

@@ -1,7 +1,6 @@
 """One coordinator per study, and a successor as soon as the first is gone."""
 
 import dataclasses
-import os
 import subprocess
 import sys
 import threading
@@ -30,32 +29,38 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine
     store.close()
 
 
-def other_process(engine: sa.Engine, study: str = "study") -> Lease:
-    """A lease as another living process would hold it: the parent of this one."""
-    lease = Lease(engine, study)
-    parent = psutil.Process(os.getppid())
-    lease._me = dataclasses.replace(lease._me, pid=parent.pid, started=parent.create_time())
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[psutil.Process]:
+    """Another living process of this host; it ends when nobody writes to it any more."""
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as child:
+        yield psutil.Process(child.pid)
+
+
+def held_by(process: psutil.Process, engine: sa.Engine) -> Lease:
+    """A lease as another process would hold it."""
+    lease = Lease(engine, "study")
+    lease._me = dataclasses.replace(lease._me, pid=process.pid, started=process.create_time())
     return lease
 
 
-def test_a_second_coordinator_is_refused(engine: sa.Engine) -> None:
+def test_a_second_coordinator_is_refused(engine: sa.Engine, stranger: psutil.Process) -> None:
     """It is told who runs the study; other studies are free, and so is this one once it is given back."""
-    first = other_process(engine)
+    first = held_by(stranger, engine)
     first.take()
 
-    with pytest.raises(RunError, match=rf"study 'study' is being run by process {os.getppid()} on .*--study-name"):
+    with pytest.raises(RunError, match=rf"study 'study' is being run by process {stranger.pid} on .*--study-name"):
         Lease(engine, "study").take()
     Lease(engine, "another").take()
     first.give_back()
     Lease(engine, "study").take()
 
 
-def test_a_study_that_is_run_elsewhere_is_left_alone(tmp_path: Path) -> None:
+def test_a_study_that_is_run_elsewhere_is_left_alone(tmp_path: Path, stranger: psutil.Process) -> None:
     """A second run of a study ends before it touches a trial, and goes on when the first one has let go."""
     url = f"sqlite:///{tmp_path}/study.db"
     FakeStudy(url=url, n_trials=2).run()
     store = PredictionStore(url)
-    first = other_process(store.engine)
+    first = held_by(stranger, store.engine)
     first.take()
 
     with pytest.raises(RunError, match="is being run by process"):
@@ -66,29 +71,31 @@ def test_a_study_that_is_run_elsewhere_is_left_alone(tmp_path: Path) -> None:
     assert len(FakeStudy(url=url, n_trials=4).run()) == 4
 
 
-def test_a_dead_process_holds_nothing(engine: sa.Engine) -> None:
+def test_a_dead_process_holds_nothing(engine: sa.Engine, stranger: psutil.Process) -> None:
     """On one host the successor need not wait."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    first = other_process(engine)
+    first = held_by(stranger, engine)
     first._me = dataclasses.replace(first._me, pid=gone.pid)
     first.take()
 
     Lease(engine, "study").take()
 
 
-def test_a_number_given_to_another_process_holds_nothing(engine: sa.Engine) -> None:
+def test_a_number_given_to_another_process_holds_nothing(engine: sa.Engine, stranger: psutil.Process) -> None:
     """Process numbers come again; the start of the process tells them apart."""
-    first = other_process(engine)
+    first = held_by(stranger, engine)
     first._me = dataclasses.replace(first._me, started=first._me.started - 1000)
     first.take()
 
     Lease(engine, "study").take()
 
 
-def test_another_host_is_waited_for(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_host_is_waited_for(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch, stranger: psutil.Process
+) -> None:
     """From elsewhere a holder cannot be seen to have died; it counts as gone when it has been silent long enough."""
-    first = other_process(engine)
+    first = held_by(stranger, engine)
     first._me = dataclasses.replace(first._me, host="elsewhere boot namespace", pid=1)
     first.take()
 
