@@ -1,14 +1,14 @@
 """How far each trial is behind the leader, as its MLflow run has it: written where it has changed, and nowhere else."""
 
 import math
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from search.ranking import Standing
 from search.tracked import SHOWN_DIGITS
 
 NAMES = ("behind", "behind_error")
+Log = Callable[[str, Mapping[str, float]], None]
 
 
 class Gaps:
@@ -27,15 +27,12 @@ class Gaps:
         """A trial has a fresh run."""
         self._written.pop(number, None)
 
-    def write(self, client: Any, standings: Sequence[Standing], runs: Mapping[int, str], *, step: int) -> None:
-        """Bring the runs of some standings up to date; runs: ids by trial number, step: trials so far."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
+    def write(self, log: Log, standings: Sequence[Standing], runs: Mapping[int, str]) -> None:
+        """Bring the runs of some standings up to date; log: writes a run's metrics, runs: ids by trial number."""
         for standing in standings:
             number, found = standing.trial.number, gap_metrics(standing)
             if number in runs and self._written.get(number) != found:
-                client.log_batch(runs[number], metrics=[Metric(key, value, now, step) for key, value in found.items()])
+                log(runs[number], found)
                 self._written[number] = found
 
 

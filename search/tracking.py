@@ -224,7 +224,14 @@ class Tracking:
     def _write_gaps(self, *, n_most: int | None = None) -> None:
         """Say of the best trials how far they are behind the leader."""
         standings = rank_trials(list(self._trials.values()))[:n_most]
-        self._gaps.write(self._client, standings, self._run_ids(), step=len(self._trials))
+        self._gaps.write(self._log_now, standings, self._run_ids())
+
+    def _log_now(self, run_id: str, numbers: Mapping[str, float]) -> None:
+        """Add numbers to a run, at the step of the trials so far."""
+        from mlflow.entities import Metric
+
+        now, step = int(time.time() * 1000), len(self._trials)
+        self._client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in numbers.items()])
 
     def _log_figures(self, texts: Sequence[str] | None) -> None:
         """Draw the study, and the best trials that have no figures yet."""
