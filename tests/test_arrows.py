@@ -1,14 +1,18 @@
 """Imports point one way, and a bare import or --help loads nothing heavy."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ARROWS = {"textclf": set[str](), "search": {"textclf"}, "ensemble": {"textclf"}}
+OURS = {*ARROWS, "tests", "benchmarks", "docs"}
 HEAVY = ("torch", "mlflow", "optuna", "pandas", "sklearn", "scipy", "matplotlib", "plotly")
 COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"
@@ -43,6 +47,37 @@ def test_arrows_point_one_way(package: str) -> None:
 def test_a_wrong_arrow_is_seen() -> None:
     """Even an import hidden in a function counts."""
     assert imported_roots("def f():\n    from search.space import g") == {"search"}
+
+
+def declared(*extras: str) -> set[str]:
+    """Names of the distributions that the project and some of its extras require."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for name in extras for line in project["optional-dependencies"][name])]
+    return {re.split(r"[\s<>=\[;]", line)[0].lower().replace("_", "-") for line in lines}
+
+
+def undeclared(imported: set[str], required: set[str]) -> set[str]:
+    """Imported packages that are installed, and none of whose distributions is required."""
+    owners = packages_distributions()
+    found = {name: {owner.lower().replace("_", "-") for owner in owners[name]} for name in imported if name in owners}
+    return {name for name, distributions in found.items() if not distributions & required} - OURS
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Nothing of ours rests on a package that happens to come along with another one."""
+    extras = ("cmaes", "dashboard", "dask", "demo", "docs", "kernels", "postgresql", "transformers")
+    for folders, required in (
+        (("textclf", "search", "ensemble"), declared(*extras)),
+        (("tests", "benchmarks", "docs"), declared(*extras, "dev")),
+    ):
+        imported = {
+            name
+            for folder in folders
+            for path in sources(folder)
+            for name in imported_roots(path.read_text(encoding="utf-8"))
+        }
+        assert undeclared(imported - set(sys.stdlib_module_names), required) == set()
+    assert undeclared({"click", "numpy"}, declared()) == {"click"}  # it would be seen
 
 
 def test_the_objective_knows_neither_optuna_nor_mlflow() -> None:
