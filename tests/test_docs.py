@@ -203,11 +203,13 @@ def test_the_tutorial_leads_to_a_submission(competition: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_worked_examples_of_extending_work(competition: Path) -> None:
-    """A network, a metric and a blend of one's own go through study, workers and blend."""
-    pooled, mine = run_marked(DOCS / "extending.md", competition)
+    """A network, a metric and a blend of one's own go through study, workers and blend; the network is shipped."""
+    pooled, shipped, served, mine = run_marked(DOCS / "extending.md", competition)
 
     assert re.search(r"pooled\s", pooled)
     assert "4 complete" in pooled or "pruned" in pooled
+    assert "model: pooled-model" in shipped
+    assert "proba_1" in served
     scores, weights = mine.strip().splitlines()[-2:]
     assert len(scores.split(",")) == 4
     assert "trial" in weights
