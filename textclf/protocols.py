@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
-from textclf.arrays import BoolArray, FloatArray, IntArray
+from textclf.arrays import FloatArray, IntArray
 from textclf.config import Task, TextConfig
 from textclf.errors import TextclfError
 from textclf.inputs import Inputs
@@ -16,24 +16,12 @@ class DivergedError(TextclfError):
     """The training loss became NaN or infinite: a result of these parameters, not a crash."""
 
 
-class PreparedRows(Protocol):
-    """Rows as a family reads them: made row by row, nothing learned."""
-
-    def __len__(self) -> int: ...
-
-    def rows(self, selected: BoolArray | IntArray) -> Self:
-        """Choose rows by mask or index, in the order given."""
-        ...
-
-    def join(self, others: Self) -> Self:
-        """These rows, then others of the same study; asked for where test rows join training rows."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """All rows of a study as one family reads them.
 
+    train, test, holdout: made row by row, nothing learned; they have ``len``, ``rows(selected)`` by mask or index, in
+        the order given, and ``join(others)`` of the same study, asked for where test rows join training rows
     shared: what the rows refer to (words and their vectors, n-gram names); learned from no label and no split
     """
 
