@@ -25,7 +25,8 @@ import psutil
 
 from benchmarks.tables import describe_machine, write_table
 from search.quiet import quiet_optuna
-from textclf.store import PredictionStore, trial_digest
+from textclf.records import trial_digest
+from textclf.store import PredictionStore
 
 N_TRIALS, N_JOBS = 14, 2
 HEADER = ["seed", "coordinator killed", "worker killed", "trials, scores, arrays", "Optuna", "MLflow"]

@@ -21,7 +21,7 @@ from benchmarks.tables import describe_machine, write_table
 from search.quiet import quiet_optuna
 from search.sampler import SamplerChoice
 from search.view import FrozenView
-from textclf.store import TrialSummary
+from textclf.records import TrialSummary
 
 LAGS = (1, 2, 4, 8, 16)
 CHECKED = (20, 40, 60)

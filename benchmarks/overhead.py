@@ -38,7 +38,8 @@ from search.spec import TrialJob
 from search.tracking import Tracking
 from search.worker import Hooks
 from textclf.config import Columns, Task
-from textclf.store import PredictionStore, StudyRecord, TrialRecord
+from textclf.records import StudyRecord, TrialRecord
+from textclf.store import PredictionStore
 
 N_TIMED, N_ROWS, N_PARAMS, N_REPORTS = 20, 1000, 11, 5
 NOTE = (

@@ -29,7 +29,7 @@ from search.worker import Hooks
 from textclf.crossval import EpochPoint, FoldEvent, OnEvent, OofRun
 from textclf.inputs import Inputs, load_inputs
 from textclf.metrics import row_losses
-from textclf.store import StudyRecord, TrialRecord
+from textclf.records import StudyRecord, TrialRecord
 
 LAG, N_BEST = 4, 5
 NOTE = (

@@ -35,7 +35,8 @@ PUBLIC = {
     "textclf.inputs": ("Inputs", "save_inputs", "load_inputs"),
     "textclf.metrics": ("Metric", "get_metric", "score_oof", "OofScore"),
     "textclf.nets": ("NetShape", "TokenVectors", "Head"),
-    "textclf.store": ("PredictionStore", "StudyRecord", "TrialSummary", "TrialRecord"),
+    "textclf.store": ("PredictionStore",),
+    "textclf.records": ("StudyRecord", "TrialSummary", "TrialRecord"),
     "textclf.errors": ("TextclfError", "ConfigError", "DataError", "RunError"),
 }
 GENERATED = "This page is made from the code when the site is built.\n"

@@ -10,7 +10,8 @@ from ensemble.mixtures import Evidence
 from textclf.arrays import FloatArray, IntArray
 from textclf.errors import DataError
 from textclf.metrics import Metric
-from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
+from textclf.records import StudyRecord, TrialRecord, TrialSummary
+from textclf.store import PredictionStore
 
 N_NAMED = 3  # ids that a message spells out
 MOST_READ = 100  # members kept in memory; those beyond are hardly ever the best ten of any four folds

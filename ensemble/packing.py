@@ -19,8 +19,9 @@ from ensemble.served import FORMAT, RECORD_FILE, TENSORS_FOLDER
 from textclf.errors import ConfigError
 from textclf.inputs import Inputs
 from textclf.place import open_study_store, study_inputs
+from textclf.records import StudyRecord
 from textclf.saved import save_trial
-from textclf.store import PredictionStore, StudyRecord
+from textclf.store import PredictionStore
 from textclf.tensors import write_tensors
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from textclf.families import parse_config
 from textclf.inputs import Inputs
 from textclf.metrics import get_metric
 from textclf.protocols import Fitted
-from textclf.store import StudyRecord, TrialRecord
+from textclf.records import StudyRecord, TrialRecord
 
 EQUAL = 1e-6  # probabilities nearer than this differ by rounding only
 

@@ -17,7 +17,7 @@ from textclf.config import Task
 from textclf.csvfile import CsvFile, read_csv
 from textclf.errors import DataError
 from textclf.metrics import Metric, Thresholds
-from textclf.store import StudyRecord
+from textclf.records import StudyRecord
 from textclf.threshold import PLAIN_THRESHOLD, decide, positive_columns
 
 Shape = Literal["one column", "column per class", "column per label"]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from search.options import make_options, read_config_file, read_preset
 from textclf.errors import DataError
-from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
+from textclf.records import StudyRecord, TrialRecord, TrialSummary
+from textclf.store import PredictionStore
 
 if TYPE_CHECKING:
     import pandas as pd

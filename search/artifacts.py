@@ -32,7 +32,7 @@ from search.study_figures import (
     draw_slices,
 )
 from search.trial_figures import draw_oof, worst_mistakes
-from textclf.store import StudyRecord, TrialRecord, TrialSummary
+from textclf.records import StudyRecord, TrialRecord, TrialSummary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from search.absence import find_fault, is_away
 from search.spec import TrialSpec
+from textclf.checkpoints import CheckpointKey, read_checkpoint, write_checkpoint
 from textclf.crossval import EpochPoint, FitOutcome
-from textclf.store import CheckpointKey, PredictionStore
+from textclf.store import PredictionStore
 
 LEAST_SECONDS = 2.0  # a fit that is faster than this is run again rather than kept
 _ARRAYS = ("held_out_proba", "test_proba", "holdout_proba")
@@ -29,7 +30,7 @@ class FitCheckpoints:
     def read(self, fit_number: int) -> FitOutcome | None:
         """Give back what was written for a fit, or None."""
         try:
-            found = self._store.read_checkpoint(self._key(fit_number))
+            found = read_checkpoint(self._store.engine, self._key(fit_number))
         except sa.exc.DBAPIError as error:
             if not _is_databases_fault(error):
                 raise
@@ -41,7 +42,8 @@ class FitCheckpoints:
         if outcome.curve[-1].seconds < self._least_seconds:
             return
         try:
-            self._store.write_checkpoint(self._key(fit_number), *pack_outcome(outcome))
+            record, blob = pack_outcome(outcome)
+            write_checkpoint(self._store.engine, self._key(fit_number), record, blob=blob)
         except sa.exc.IntegrityError:  # another worker, which was thought dead, wrote the same
             return
         except sa.exc.DBAPIError as error:

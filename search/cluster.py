@@ -10,7 +10,7 @@ from search.worker import DiskFull, Hooks, Runner, TrialStopped, WorkerDied
 from textclf.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from textclf.store import TrialRecord
+    from textclf.records import TrialRecord
 
 T = TypeVar("T")
 SECONDS_TO_CONNECT = 10.0

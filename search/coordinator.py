@@ -25,7 +25,8 @@ from search.spec import COPY_OF, DIVERGED, TrialJob, TrialSpec
 from search.view import FrozenView, Suggest
 from search.worker import DiskFull, Runner, TrialStopped
 from textclf.errors import RunError
-from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
+from textclf.records import StudyRecord, TrialRecord, TrialSummary
+from textclf.store import PredictionStore
 
 SECONDS_PER_TICK = 0.1
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.ranking import families_of, family_of, is_logarithmic, is_number, searched
-from textclf.store import TrialSummary
+from textclf.records import TrialSummary
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from search.spec import Incumbent
-from textclf.store import PredictionStore, StudyRecord, TrialSummary
+from textclf.records import StudyRecord, TrialSummary
+from textclf.store import PredictionStore
 
 N_KEPT = 4  # losses in memory; the best changes seldom
 

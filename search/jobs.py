@@ -11,7 +11,7 @@ from search.pruning import NONE, PrunerChoice
 from search.sampler import SamplerChoice
 from search.spec import TrialJob, TrialSpec
 from search.view import CONFIG, FrozenView
-from textclf.store import StudyRecord, TrialSummary
+from textclf.records import StudyRecord, TrialSummary
 
 
 @dataclass(frozen=True, kw_only=True)

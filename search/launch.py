@@ -29,7 +29,8 @@ from search.studytrial import InputsFolder, run_study_trial
 from search.tracking import Tracking
 from textclf.errors import ConfigError, RunError
 from textclf.inputs import load_inputs, save_inputs
-from textclf.store import PredictionStore, StudyRecord, TrialSummary, open_store
+from textclf.records import StudyRecord, TrialSummary
+from textclf.store import PredictionStore, open_store
 
 
 class Display(Listener, Protocol):

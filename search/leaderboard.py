@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from search.ranking import best_so_far, describe_params, families_of, rank_trials, searched, show_seconds
-from textclf.store import TrialSummary
+from textclf.records import TrialSummary
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,7 +11,7 @@ from search.prepare import PreparedStudy
 from search.progress import Silence, describe_plan, describe_progress, describe_result
 from search.ranking import show_seconds
 from search.spec import Progress, TrialSpec
-from textclf.store import TrialRecord, TrialSummary
+from textclf.records import TrialRecord, TrialSummary
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from search.view import tell
 from textclf.errors import RunError
-from textclf.store import TrialSummary
+from textclf.records import TrialSummary
 
 
 class OptunaMirror:

@@ -25,7 +25,7 @@ from textclf.families import parse_config
 from textclf.inputs import Inputs
 from textclf.metrics import get_metric
 from textclf.protocols import DivergedError
-from textclf.store import TrialOutcome, TrialRecord
+from textclf.records import TrialOutcome, TrialRecord
 
 CrossValidate = Callable[..., OofRun]
 _one_at_a_time = threading.Lock()  # thread counts and torch's generator belong to the process

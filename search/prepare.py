@@ -20,7 +20,7 @@ from textclf.errors import ConfigError, did_you_mean
 from textclf.families import config_dict, parse_config
 from textclf.inputs import Inputs
 from textclf.metrics import METRICS, Metric, get_metric
-from textclf.store import StudyRecord
+from textclf.records import StudyRecord
 
 if TYPE_CHECKING:
     import optuna

@@ -7,7 +7,7 @@ from typing import Any
 from search.prepare import PreparedStudy
 from search.ranking import rank_trials, show_seconds
 from search.spec import Progress, TrialSpec
-from textclf.store import TrialRecord, TrialSummary
+from textclf.records import TrialRecord, TrialSummary
 
 
 class Silence:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from textclf.store import StudyRecord, TrialSummary
+from textclf.records import StudyRecord, TrialSummary
 
 SMALLEST_LOG_RATIO = 5  # of the largest to the smallest value, for a logarithmic scale
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from search.report_page import Section, code_block, paragraph, quoted, table
 from search.report_sections import ReportData
-from textclf.store import StudyRecord, TrialSummary
+from textclf.records import StudyRecord, TrialSummary
 
 
 def data_section(data: ReportData) -> Section:

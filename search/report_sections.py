@@ -32,7 +32,7 @@ from search.study_figures import (
     draw_slices,
 )
 from search.trial_figures import oof_panels, worst_mistakes
-from textclf.store import StudyRecord, TrialRecord, TrialSummary
+from textclf.records import StudyRecord, TrialRecord, TrialSummary
 
 N_LEADERS = 15
 N_MISTAKES = 15

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from search.jobs import Jobs
     from textclf.inputs import Inputs
-    from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
+    from textclf.records import StudyRecord, TrialRecord, TrialSummary
+    from textclf.store import PredictionStore
 
 DIFFERS, FAILED = 1, 2
 COMPARED = ("outcome", "score", "fold_scores", "thresholds", "reports", "seed")

@@ -7,7 +7,7 @@ from typing import Any
 
 from search.ranges import parse_range
 from textclf.errors import ConfigError
-from textclf.store import StudyRecord
+from textclf.records import StudyRecord
 
 COLUMN_OPTIONS = {
     "text": "--text",

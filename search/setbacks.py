@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from search.patience import LONGEST_ABSENCE, growing_waits
 from search.spec import DIVERGED, TrialJob
 from textclf.errors import RunError
-from textclf.store import TrialRecord, TrialSummary
+from textclf.records import TrialRecord, TrialSummary
 
 DIED = "worker died"
 MOST_FAILURES = 3  # in a row, not counting diverged ones: then something is wrong with the study, not with a trial

@@ -18,7 +18,7 @@ from search.ranking import (
     searched,
     show_value,
 )
-from textclf.store import StudyRecord, TrialSummary
+from textclf.records import StudyRecord, TrialSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,8 @@ from search.spec import TrialJob
 from search.worker import Hooks
 from textclf.errors import RunError
 from textclf.inputs import Inputs, load_inputs
-from textclf.store import PredictionStore, TrialRecord
+from textclf.records import TrialRecord
+from textclf.store import PredictionStore
 
 
 @dataclass(frozen=True)

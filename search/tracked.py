@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from search.ranking import rank_trials
-from textclf.store import TrialSummary
+from textclf.records import TrialSummary
 
 SHOWN_REASON = 500
 SHOWN_DIGITS = 6  # after the point, of numbers that are read, not computed with: MLflow's columns cut long ones

@@ -22,7 +22,8 @@ from search.gaps import Gaps
 from search.ranking import rank_trials
 from search.tracked import trial_metrics, trial_tags
 from search.views import saved_views
-from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary
+from textclf.records import StudyRecord, TrialRecord, TrialSummary
+from textclf.store import PredictionStore
 
 STAGE, STUDY, NUMBER = "stage", "study", "optuna.trial_number"
 STATES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}

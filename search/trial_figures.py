@@ -11,7 +11,7 @@ from search.figures import FULL_WIDTH, Look, new_figure
 from textclf.arrays import FloatArray, IntArray
 from textclf.config import Task
 from textclf.metrics import row_losses
-from textclf.store import StudyRecord, TrialRecord
+from textclf.records import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

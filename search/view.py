@@ -16,7 +16,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.quiet import quiet_optuna
-from textclf.store import TrialSummary
+from textclf.records import TrialSummary
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

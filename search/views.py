@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from search.leaderboard import space_params
-from textclf.store import StudyRecord
+from textclf.records import StudyRecord
 
 RUN_NAME, DATA_SET, CREATED, DURATION = (
     "attributes.`Run Name`",

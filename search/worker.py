@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from search.spec import Progress, TrialJob
-    from textclf.store import TrialRecord
+    from textclf.records import TrialRecord
 
 
 class TrialStopped(Exception):  # noqa: N818  not an error: the trial did as it was asked

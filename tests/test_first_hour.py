@@ -11,7 +11,7 @@ import pytest
 
 from search import load_study, run_study
 from tests.competition import write_competition
-from textclf.store import trial_digest
+from textclf.records import trial_digest
 
 ROOT = Path(__file__).resolve().parents[1]
 N_TRIALS = 5

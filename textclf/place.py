@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from textclf.errors import ConfigError, DataError, RunError
 from textclf.inputs import Inputs, load_inputs
-from textclf.store import PredictionStore, StudyRecord
+from textclf.records import StudyRecord
+from textclf.store import PredictionStore
 
 STUDY_FILE, TRACKING_FILE, INPUTS_FOLDER = "study.db", "mlflow.db", "inputs"
 

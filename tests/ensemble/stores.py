@@ -9,7 +9,8 @@ import numpy as np
 from tests.ensemble.pools import BINARY, noisy_proba, truth
 from textclf.arrays import array_digest
 from textclf.config import Columns, Task
-from textclf.store import StudyRecord, TrialOutcome, TrialRecord, open_store
+from textclf.records import StudyRecord, TrialOutcome, TrialRecord
+from textclf.store import open_store
 
 N_TEST = 60
 N_HOLDOUT = 80

@@ -13,7 +13,8 @@ from textclf.determinism import environment, limit_threads
 from textclf.families import parse_config
 from textclf.inputs import Inputs, save_inputs
 from textclf.metrics import get_metric
-from textclf.store import StudyRecord, TrialRecord, open_store
+from textclf.records import StudyRecord, TrialRecord
+from textclf.store import open_store
 from textclf.table import Table
 
 NET: dict[str, Any] = {"dense_size": 8, "batch_size": 16, "n_epochs": 2, "lr_max": 0.03}

@@ -11,7 +11,8 @@ from tests.ensemble.pools import BINARY
 from tests.ensemble.stores import fill, make_study, make_trial
 from textclf.config import Task
 from textclf.errors import DataError
-from textclf.store import StudyRecord, TrialRecord, open_store
+from textclf.records import StudyRecord, TrialRecord
+from textclf.store import open_store
 
 
 def pool_of(folder: Path, *studies: tuple[StudyRecord, list[TrialRecord]], exclude: tuple[int, ...] = ()) -> Pool:

@@ -12,7 +12,7 @@ from textclf.arrays import FloatArray
 from textclf.config import Task
 from textclf.errors import ConfigError, DataError
 from textclf.metrics import get_metric
-from textclf.store import StudyRecord
+from textclf.records import StudyRecord
 
 IDS = [f"{row:03d}" for row in range(N_TEST)]
 

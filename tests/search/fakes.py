@@ -28,7 +28,8 @@ from search.sampler import SamplerChoice
 from search.spec import Progress, TrialJob, TrialSpec
 from search.worker import Hooks, Runner, TrialStopped
 from textclf.config import Columns, Task
-from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary, trial_digest
+from textclf.records import StudyRecord, TrialRecord, TrialSummary, trial_digest
+from textclf.store import PredictionStore
 
 N_ROWS, N_FOLDS = 60, 5
 TASK = Task(kind="binary", class_names=("no", "yes"))

@@ -12,7 +12,7 @@ from textclf.crossval import EpochPoint, FoldEvent, OnEvent, OofRun
 from textclf.folds import FoldPlan
 from textclf.inputs import Inputs
 from textclf.metrics import Metric, row_losses
-from textclf.store import TrialRecord
+from textclf.records import TrialRecord
 from textclf.table import Table
 
 N_EPOCHS = 3

@@ -8,7 +8,8 @@ from tests.builders import TASKS
 from textclf.arrays import FloatArray, IntArray
 from textclf.config import Columns
 from textclf.metrics import get_metric, score_oof
-from textclf.store import PredictionStore, StudyRecord, TrialRecord
+from textclf.records import StudyRecord, TrialRecord
+from textclf.store import PredictionStore
 
 N_ROWS, N_TEST, N_FOLDS, N_EPOCHS = 300, 40, 5, 4
 METRIC_OF = {"binary": "f1", "multiclass": "log_loss", "multilabel": "roc_auc"}

@@ -14,7 +14,7 @@ from search.cluster import DaskExecutor
 from search.worker import Hooks
 from tests.search.fakes import FakeStudy, light_run, signature
 from textclf.errors import RunError
-from textclf.store import TrialRecord
+from textclf.records import TrialRecord
 
 distributed = pytest.importorskip("distributed", reason="the dask extra is not installed")
 

@@ -20,7 +20,7 @@ from tests.search.fakes import (
     suggest_numbers,
 )
 from textclf.errors import RunError
-from textclf.store import TrialSummary
+from textclf.records import TrialSummary
 
 N_TRIALS = 24
 SAMPLERS: dict[str, dict[str, Any]] = {

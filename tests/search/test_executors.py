@@ -20,7 +20,7 @@ from search.spec import Progress, TrialJob, TrialSpec
 from search.worker import Hooks, TrialStopped, WorkerDied, worker_environment
 from tests.search.fakes import FakeStudy, dying_run, light_run, optuna_trials, processes, signature
 from textclf.errors import RunError
-from textclf.store import TrialRecord
+from textclf.records import TrialRecord
 
 PATIENCE = 120.0  # seconds; far above what a busy machine needs
 

@@ -17,7 +17,7 @@ from tests.search.fakes import Ears, FakeStudy, processes, signature
 from tests.search.objectives import fake_cross_validate, make_fake_inputs
 from textclf.crossval import OofRun
 from textclf.errors import RunError
-from textclf.store import TrialRecord
+from textclf.records import TrialRecord
 
 FULL = Path("/dev/full")  # the kernel answers every write to it as a full disk does
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")

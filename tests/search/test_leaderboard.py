@@ -8,7 +8,7 @@ import pytest
 
 from search.leaderboard import describe_lead, fitting_columns, leader_rows, leader_table
 from search.summary import COLUMNS, print_summary
-from textclf.store import TrialSummary
+from textclf.records import TrialSummary
 
 SPACE = {"nbsvm": {"c": {"low": 0.3, "high": 30.0}, "min_df": {"choices": [2]}, "nb_mix": {"choices": [0.5, 1.0]}}}
 

@@ -22,7 +22,8 @@ from textclf.families import config_dict, parse_config
 from textclf.inputs import Inputs, save_inputs
 from textclf.metrics import row_losses
 from textclf.protocols import DivergedError
-from textclf.store import PredictionStore, TrialRecord, open_store, trial_digest
+from textclf.records import TrialRecord, trial_digest
+from textclf.store import PredictionStore, open_store
 
 SMALL_DAN = {"family": "dan", "dense_size": 8, "batch_size": 16, "n_epochs": 2, "lr_max": 0.02}
 SILENT = Hooks(tell=lambda _: None, should_stop=lambda: False)

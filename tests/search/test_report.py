@@ -33,7 +33,8 @@ from search.views import saved_views, shared_params
 from tests.search.studies import make_study, make_trial, write_study
 from textclf.errors import ConfigError, DataError
 from textclf.metrics import row_losses
-from textclf.store import PredictionStore, TrialOutcome, TrialRecord, TrialSummary
+from textclf.records import TrialOutcome, TrialRecord, TrialSummary
+from textclf.store import PredictionStore
 
 KINDS = ("binary", "multiclass", "multilabel")
 

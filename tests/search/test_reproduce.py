@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from search.reproduce import compare_trials, main
 from tests.search.test_run import FAMILIES, arguments, files, new_output, run
-from textclf.store import PredictionStore, TrialRecord
+from textclf.records import TrialRecord
+from textclf.store import PredictionStore
 
 __all__ = ["files"]  # the fixture
 

@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 from search.tracked import trial_metrics
 from search.tracking import Tracking
 from tests.search.fakes import LABELS, study_record
-from textclf.store import PredictionStore, StudyRecord, TrialRecord, TrialSummary, open_store
+from textclf.records import StudyRecord, TrialRecord, TrialSummary
+from textclf.store import PredictionStore, open_store
 
 STUDY = study_record("study")
 

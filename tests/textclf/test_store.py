@@ -10,16 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from textclf.arrays import array_digest
+from textclf.checkpoints import CheckpointKey, read_checkpoint, write_checkpoint
 from textclf.config import Columns, Task
 from textclf.errors import DataError, RunError
-from textclf.store import (
-    CheckpointKey,
-    PredictionStore,
-    StudyRecord,
-    TrialRecord,
-    open_store,
-    trial_digest,
-)
+from textclf.records import StudyRecord, TrialRecord, trial_digest
+from textclf.store import PredictionStore, open_store
 
 
 def study_record(**changes: Any) -> StudyRecord:
@@ -107,7 +102,7 @@ def test_a_trial_is_written_once(store: PredictionStore) -> None:
 def test_a_torn_write_leaves_nothing(store: PredictionStore) -> None:
     """When the last array cannot be written the trial is not there, and its checkpoint stays."""
     key = CheckpointKey(study="s", number=0, spec="x", fit=0)
-    store.write_checkpoint(key, {}, b"1")
+    write_checkpoint(store.engine, key, {}, blob=b"1")
 
     def disk_is_full(_c: Any, _cursor: Any, _statement: str, parameters: Any, _x: Any, _many: Any) -> None:
         if "losses" in str(parameters):
@@ -119,7 +114,7 @@ def test_a_torn_write_leaves_nothing(store: PredictionStore) -> None:
     sa.event.remove(store.engine, "before_cursor_execute", disk_is_full)
 
     assert store.trials("s") == []
-    assert store.read_checkpoint(key) == ({}, b"1")
+    assert read_checkpoint(store.engine, key) == ({}, b"1")
 
 
 def test_damage_is_seen(store: PredictionStore) -> None:
@@ -172,15 +167,15 @@ def test_an_unknown_study_is_named_with_a_suggestion(store: PredictionStore) -> 
 def test_checkpoints_are_kept_until_the_trial_lands(store: PredictionStore) -> None:
     """A checkpoint is found by its spec alone, is replaced by a newer one, and goes with the trial's own record."""
     key = CheckpointKey(study="s", number=0, spec="x", fit=1)
-    store.write_checkpoint(key, {"a": 1}, b"one")
-    store.write_checkpoint(key, {"a": 2}, b"two")
+    write_checkpoint(store.engine, key, {"a": 1}, blob=b"one")
+    write_checkpoint(store.engine, key, {"a": 2}, blob=b"two")
 
-    assert store.read_checkpoint(key) == ({"a": 2}, b"two")
-    assert store.read_checkpoint(dataclasses.replace(key, spec="y")) is None
+    assert read_checkpoint(store.engine, key) == ({"a": 2}, b"two")
+    assert read_checkpoint(store.engine, dataclasses.replace(key, spec="y")) is None
 
     store.write_trial(trial_record())
 
-    assert store.read_checkpoint(key) is None
+    assert read_checkpoint(store.engine, key) is None
 
 
 def test_the_digest_sees_what_was_decided_and_not_the_clock(store: PredictionStore) -> None:
