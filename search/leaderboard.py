@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from search.ranking import best_so_far, describe_params, families_of, rank_trials, searched, show_seconds
+from search.ranking import best_so_far, describe_params, rank_trials, searched, show_seconds
 from textclf.records import TrialSummary
 
 if TYPE_CHECKING:
@@ -109,8 +109,11 @@ def _heading(column: str, metric: str) -> str:
 
 def shown_params(trials: Sequence[TrialSummary], settings: Mapping[str, Any]) -> dict[str, list[str]]:
     """Per family, the parameters that differ between its trials; where none does yet, those that are searched."""
-    differing = searched(trials)
-    return {family: differing[family] or space_params(settings, family) for family in families_of(trials)}
+    shown = {}
+    for family, differing in searched(trials).items():
+        known = space_params(settings, family)
+        shown[family] = sorted(differing, key=lambda name: known.index(name) if name in known else len(known)) or known
+    return shown
 
 
 def space_params(settings: Mapping[str, Any], family: str) -> list[str]:

@@ -129,7 +129,8 @@ def describe_plan(study: PreparedStudy, *, n_jobs: int) -> str:
     """What is about to run, in a line or two."""
     options, rules, folds = study.options, study.rules, study.inputs.folds
     repeats = f" x {folds.n_repeats} repeats" if folds.n_repeats > 1 else ""
-    jobs = f"{n_jobs} at one time, {rules.threads} threads each" if n_jobs > 1 else f"{rules.threads} threads"
+    threads = f"{rules.threads} {'thread' if rules.threads == 1 else 'threads'}"
+    jobs = f"{n_jobs} at one time, {threads} each" if n_jobs > 1 else threads
     line = (
         f"study {options.study_name}: {options.n_trials} trials of {folds.n_folds} folds{repeats}, "
         f"scored by {study.metric.name}, over {', '.join(study.space.families)}; on {rules.device}, {jobs}"

@@ -32,10 +32,11 @@ def print_summary(outcome: "StudyOutcome") -> None:
     if rows:
         metric = outcome.record.metric
         shown = fitting_columns(rows, COLUMNS, metric=metric, width=console.width)
+        table = leader_table(rows, shown, metric=metric)
         with console.capture() as drawn:
-            console.print(leader_table(rows, shown, metric=metric))
+            console.print(table)
         print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
-        if rows[0].parameters and "parameters" not in shown:
+        if rows[0].parameters and ("parameters" not in shown or console.measure(table).maximum >= console.width):
             console.print(f"trial {rows[0].trial}: {rows[0].parameters}", markup=False)
     for line in describe_places(outcome):
         console.print(line, soft_wrap=True, markup=False)

@@ -58,6 +58,17 @@ def test_where_nothing_differs_the_searched_parameters_are_shown() -> None:
     assert row.parameters == "c 4, nb_mix 1"
 
 
+def test_parameters_keep_the_order_of_their_space() -> None:
+    """However a trial was read back: a store sorts its names."""
+    (first, second) = leader_rows([made(0, 0.7, nb_mix=0.5, c=2.0), made(1, 0.8)], {"space": SPACE})
+    turned = {"nbsvm": dict(reversed(SPACE["nbsvm"].items()))}
+
+    assert (first.parameters, second.parameters) == ("c 4, nb_mix 1", "c 2, nb_mix 0.5")
+    assert leader_rows([made(0, 0.7, nb_mix=0.5, c=2.0), made(1, 0.8)], {"space": turned})[0].parameters == (
+        "nb_mix 1, c 4"
+    )
+
+
 def test_a_column_without_content_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """A study that searches nothing has no parameters to show, a single trial nobody to be behind."""
     heading, row = summary_of([made(0, 0.7)], {"nbsvm": {"c": {"choices": [4.0]}}}, capsys)
