@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from search.environments import EnvironmentWatch
 from search.executors import TrialExecutor
 from search.incumbents import Incumbents
 from search.interruption import Interruption
@@ -85,6 +86,7 @@ class Coordinator:
         self._waiting: deque[TrialJob] = deque()
         self._first_with: dict[str, list[int]] = {}
         self._setbacks = Setbacks(tell=self.listener.said, longest=self.patience.longest)
+        self._environments = EnvironmentWatch(tell=self.listener.said)
         self._view = FrozenView(lag=self.rules.lag, sampler_of=self._sampler_of)
         self._incumbents = Incumbents(self.study, self.store)
         self._jobs = Jobs(self.study, self.rules, self._view, self._incumbents)
@@ -129,7 +131,10 @@ class Coordinator:
     def _recover(self) -> None:
         """Put back what earlier runs left: results are told where they were not, the rest runs again."""
         asked = self.patience(self.mirror.trials)
-        stored = {trial.number: _slim(trial) for trial in self.patience(lambda: self.store.trials(self.study.name))}
+        finished = self.patience(lambda: self.store.trials(self.study.name))
+        for result in finished:
+            self._environments.recall(result)
+        stored = {result.number: _slim(result) for result in finished}
         self._check_records(asked, stored)
         self._view.restore(asked)
         self._results |= stored
@@ -220,6 +225,7 @@ class Coordinator:
         self._untold[record.number] = record
         self._note_result(spec, record)
         self._setbacks.get_over(record.number)
+        self._environments.meet(record)
         self.listener.finished(record)
 
     def _note_result(self, spec: TrialSpec, result: TrialSummary) -> None:

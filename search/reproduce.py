@@ -147,6 +147,7 @@ def _compare_trial(
 
 def compare_trials(recorded: "TrialRecord", again: "TrialRecord") -> Comparison:
     """Compare two records of one trial: numbers and arrays bit by bit, and the environments."""
+    from search.environments import environment_changes
     from textclf.arrays import array_digest
 
     differences = [
@@ -160,12 +161,7 @@ def compare_trials(recorded: "TrialRecord", again: "TrialRecord") -> Comparison:
             differences.append(f"{name} is {'new' if name in new else 'missing'}")
         elif array_digest(old[name]) != array_digest(new[name]):
             differences.append(f"{name}: {_describe_difference(old[name], new[name])}")
-    names = dict.fromkeys((*recorded.environment, *again.environment))
-    changed = [
-        f"{name} {recorded.environment.get(name, 'none')} -> {again.environment.get(name, 'none')}"
-        for name in names
-        if recorded.environment.get(name) != again.environment.get(name)
-    ]
+    changed = environment_changes(recorded.environment, again.environment)
     return Comparison(
         number=recorded.number, differences=tuple(differences), environment=tuple(changed), seconds=again.seconds
     )
