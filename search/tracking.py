@@ -110,7 +110,7 @@ class Tracking:
                 self.begin(self._source)
             self._catch_up()
             self._write_note()
-            self._write_gaps()
+            self._write_gaps(n_most=None if status == "FINISHED" else N_CURRENT)
             if status == "FINISHED":  # who interrupts a study does not wait for pictures
                 self._log_figures(texts)
         with self._forgiving():
