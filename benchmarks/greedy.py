@@ -50,6 +50,9 @@ rows they were found on, by scikit-learn through one function for all. Written b
 AutoGluon rounds scores to six decimals while it searches, so that it may take another path among near ties; with the
 rounding taken out it finds the same weights on the Quora matrices.
 
+The first four are pools of linear members; any others are the trials of real studies, read from the prediction store
+(`--study`).
+
 | matrices | metric | members | rows | implementation | score | behind ours | seconds | ours is faster by |
 |:--|:--|--:|--:|:--|--:|--:|--:|--:|
 """
@@ -80,7 +83,7 @@ def study_matrices(folder: Path) -> Matrices:
     task: Task = pool.study.task
     metric = pool.study.metric if pool.study.metric in ("roc_auc", "log_loss", "accuracy") else "roc_auc"
     return Matrices(
-        name=f"study {pool.study.name}", metric=get_metric(metric, task), oof=pool.oof, labels=pool.study.labels
+        name=f"study in {folder.name}", metric=get_metric(metric, task), oof=pool.oof, labels=pool.study.labels
     )
 
 
