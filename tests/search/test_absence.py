@@ -1,9 +1,8 @@
 """Which errors of a database are waited for, told apart on real files: locked, full, damaged, moved or wrong."""
 
-import resource
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from search.absence import find_fault, is_away
 from search.launch import open_for_run
 from search.patience import Patience
+from tests.limits import largest_file
 from tests.search.fakes import Ears, FakeStudy, signature
 from textclf.errors import RunError
 
@@ -78,17 +78,6 @@ def broken_write(path: Path) -> Exception:
     """The kernel refuses to write."""
     with largest_file(path.stat().st_size):
         return fail(path, WRITE)
-
-
-@contextmanager
-def largest_file(n_bytes: int) -> Iterator[None]:
-    """Let the kernel refuse, for a with block, to make a file longer than this."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def damaged(path: Path) -> Exception:

@@ -1,8 +1,8 @@
 """Archives are there whole or not at all, and hold what was put in."""
 
 import re
-import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.limits import largest_file
 from textclf.archive import RECORD, Archive, read_archive, write_archive
 from textclf.errors import DataError, RunError
 
@@ -65,28 +66,31 @@ def test_an_archive_that_cannot_be_finished_leaves_nothing(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture(params=["space", "length"])
-def no_room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The kernel lets no file grow beyond a few bytes: the words it has for that."""
-    if request.param == "space":
-        if not Path("/dev/full").exists():
-            pytest.skip("this system has no /dev/full")
-        real = Path.open
-        monkeypatch.setattr(Path, "open", lambda self, *how: real(Path("/dev/full") if "wb" in how else self, *how))
-        yield "No space left on device); make room, or choose another disk"
-    else:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-        try:
-            yield "File too large); choose an empty folder"
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+@contextmanager
+def no_space() -> Iterator[None]:
+    """Let every file that is written be the device that is always full."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    real = Path.open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, *how: real(Path("/dev/full") if "wb" in how else self, *how))
+        yield
 
 
-def test_a_full_disk_is_named(no_room: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("no_room", "told"),
+    [
+        (no_space, "No space left on device); make room, or choose another disk"),
+        (lambda: largest_file(100), "File too large); choose an empty folder"),
+    ],
+    ids=["space", "length"],
+)
+def test_a_full_disk_is_named(no_room: Callable[[], AbstractContextManager[None]], told: str, tmp_path: Path) -> None:
     """With its own cause, which numpy's way of writing arrays to files would lose, and nothing is left."""
-    with pytest.raises(RunError, match=re.escape(f"a: cannot be written ({no_room}")):
-        write_archive(tmp_path / "a", Archive(record={}, arrays={"large": np.zeros(100_000)}))
+    archive = Archive(record={}, arrays={"large": np.zeros(100_000)})
+
+    with pytest.raises(RunError, match=re.escape(f"a: cannot be written ({told}")), no_room():
+        write_archive(tmp_path / "a", archive)
 
     assert list(tmp_path.iterdir()) == []
 

@@ -1,7 +1,6 @@
 """Inputs survive their folder and a journey, and their digest stands for all that a trial reads."""
 
 import pickle
-import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.builders import make_inputs
+from tests.limits import largest_file
 from textclf.arrays import IntArray
 from textclf.encode import encode_tables
 from textclf.errors import ConfigError, DataError, RunError
@@ -203,14 +203,10 @@ def test_a_damaged_encoding_is_refused(tmp_path: Path) -> None:
 def test_an_encoding_that_cannot_be_kept_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A full disk costs the copy, not the trial; what is missing is said once, and is kept when there is room."""
     inputs = load_inputs(save_inputs(rich_inputs(), tmp_path / "a"))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    try:
+    with largest_file(100):
         for _ in range(2):
             forget()
             unkept = inputs.encoding("lower+punctuation", 5)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list((tmp_path / "a").glob("*encoding-*"))
     [said] = [record.getMessage() for record in caplog.records]
     assert "encoded texts are not kept" in said
