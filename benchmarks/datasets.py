@@ -87,7 +87,7 @@ JOBS: dict[str, Job] = {
 }
 NOTE = """`python -m benchmarks.datasets --data DATA --n-trials {options.n_trials} --n-folds {options.n_folds}`: one
 known-good setting of each of six families, GloVe 100d, one thread. All scores are out of fold, cross-fitted, higher is
-better; the interval is a 95% bootstrap interval."""
+better; the interval is a 95% bootstrap interval. Seconds are wall time, on a machine that had other work to do."""
 EMBEDDINGS = "glove.6B.100d.top100k.txt.gz"
 
 
