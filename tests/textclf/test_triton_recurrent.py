@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from tests.textclf.test_recurrent import Problem, largest_error
 from textclf.recurrent import bigru, bilstm, set_engine
 
-os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it when it is first imported
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch's CUDA builds)")
 
 
