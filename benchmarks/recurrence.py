@@ -19,6 +19,7 @@ from typing import get_args
 
 import torch
 
+from benchmarks.tables import processor, spread
 from benchmarks.variants import VARIANTS, Plan, Timing, oof_auc, split, time_fold, time_plan
 from benchmarks.workloads import DATA, WorkloadName, load_workload
 from textclf.engine import engine_fingerprint, set_engine
@@ -117,22 +118,12 @@ def _megabytes(field: str) -> float:
     raise ValueError(field)
 
 
-def spread(values: Sequence[float]) -> str:
-    """Median (min to max), or nothing of nothing."""
-    if not values:
-        return ""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
 def describe_machine(n_threads: int) -> str:
     """Processor, versions, engine."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")] or [platform.machine()]
     set_engine("native")
     busy = f"load {os.getloadavg()[0]:.1f} before the run"
     return (
-        f"{len(models)} cores of {models[0]}, {n_threads} threads, {busy}; Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores of {processor()}, {n_threads} threads, {busy}; Python {platform.python_version()}, "
         f"torch {torch.__version__}; engine {engine_fingerprint()}."
     )
 

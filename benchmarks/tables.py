@@ -2,6 +2,7 @@
 
 import os
 import platform
+import statistics
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,13 +23,25 @@ def write_table(
     return path
 
 
+def spread(values: Sequence[float], *, digits: int = 2) -> str:
+    """Median (min to max), or nothing of nothing."""
+    if not values:
+        return ""
+    median, least, most = (f"{of(values):.{digits}f}" for of in (statistics.median, min, max))
+    return f"{median} ({least} to {most})"
+
+
 def describe_machine(*packages: str) -> str:
     """One sentence: processor, cores, Python and the versions of the named packages; no host name."""
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    model = next(
+    return f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
+
+
+def processor() -> str:
+    """The processor's name, or its kind where the system does not tell the name."""
+    return next(
         (line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
     )
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
 
 
 def _cpuinfo() -> list[str]:

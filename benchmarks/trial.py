@@ -1,7 +1,7 @@
 """Time a whole trial of the network of record on real Quora questions: ``python -m benchmarks.trial``.
 
 A trial is what a study runs: k-fold training, validation after every epoch, predictions of the test rows of every
-fold. Engines alternate; encoding is inside the first figure and told apart from the fits. The table goes to
+fold. Engines alternate; the texts are encoded once, inside the first trial. The table goes to
 ``benchmarks/results/trial.md``.
 """
 
@@ -9,17 +9,17 @@ import argparse
 import itertools
 import os
 import shlex
-import statistics
 import sys
 import time
 from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.tables import describe_machine, write_table
-from benchmarks.workloads import DATA, GLOVE
-from textclf.build import FoldRequest, build_inputs
-from textclf.config import Columns, RecurrentConfig
+from benchmarks.tables import describe_machine, spread, write_table
+from benchmarks.variants import Timing
+from benchmarks.workloads import QUORA, read_inputs
+from textclf.build import FoldRequest
+from textclf.config import RecurrentConfig
 from textclf.crossval import cross_validate
 from textclf.engine import Engine, set_engine
 from textclf.inputs import Inputs
@@ -35,10 +35,9 @@ VARIANTS: dict[str, tuple[Engine, Precision]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One trial: seconds of wall and processor time, AUC over its OOF predictions."""
+    """One trial: its seconds, and AUC over its OOF predictions."""
 
-    wall: float
-    processor: float
+    timing: Timing
     auc: float
 
 
@@ -46,20 +45,16 @@ def main() -> None:
     """Run the trials in turns and write the table."""
     options = _parse()
     torch.set_num_threads(options.threads)
-    folder = DATA / "quora"
-    inputs, _ = build_inputs(
-        folder / "train.csv",
-        folder / "test.csv",
-        Columns(text="question_text", targets=("target",), row_id="qid"),
-        folds=FoldRequest(n_folds=5),
-        embeddings=[DATA / GLOVE],
-    )
+    inputs = read_inputs("quora", QUORA, folds=FoldRequest(n_folds=5))
     config = RecurrentConfig(family="bilstm_bigru", hidden_size=options.hidden, batch_size=512, n_epochs=4)
     load = os.getloadavg()[0]
     runs: dict[str, list[Run]] = {name: [] for name in options.variants}
     for _, name in itertools.product(range(options.repeats), options.variants):
         runs[name].append(run := time_trial(inputs, config, name))
-        print(f"{name}: {run.wall:.1f} s, {run.processor:.1f} s of processor time, AUC {run.auc:.4f}", flush=True)
+        print(
+            f"{name}: {run.timing.wall:.1f} s, {run.timing.processor:.1f} s of processor time, AUC {run.auc:.4f}",
+            flush=True,
+        )
     path = write_table(
         "trial",
         title="A whole trial on Quora",
@@ -86,13 +81,13 @@ def time_trial(inputs: Inputs, config: RecurrentConfig, name: str) -> Run:
     run = cross_validate(
         inputs, replace(config, precision=precision), metric=get_metric("roc_auc", inputs.task), seed=0
     )
-    return Run(wall=time.perf_counter() - wall, processor=time.process_time() - processor, auc=run.score)
+    timing = Timing(wall=time.perf_counter() - wall, processor=time.process_time() - processor)
+    return Run(timing=timing, auc=run.score)
 
 
 def _cells(runs: list[Run]) -> tuple[str, str, str]:
-    walls, processors = [run.wall for run in runs], [run.processor for run in runs]
-    spreads = [f"{statistics.median(of):.1f} ({min(of):.1f} to {max(of):.1f})" for of in (walls, processors)]
-    return spreads[0], spreads[1], f"{runs[0].auc:.4f}"
+    walls, processors = [run.timing.wall for run in runs], [run.timing.processor for run in runs]
+    return spread(walls, digits=1), spread(processors, digits=1), f"{runs[0].auc:.4f}"
 
 
 def _parse() -> argparse.Namespace:

@@ -10,10 +10,12 @@ from textclf.arrays import IntArray
 from textclf.build import FoldRequest, build_inputs
 from textclf.config import Columns, RecurrentConfig
 from textclf.encode import Encoded
+from textclf.inputs import Inputs
 from textclf.train import WordTable, prepare
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 GLOVE = "glove.6B.100d.top100k.txt.gz"
+QUORA = Columns(text="question_text", targets=("target",), row_id="qid")
 WorkloadName = Literal["quora", "jigsaw", "quora-like", "jigsaw-like"]
 
 
@@ -42,7 +44,7 @@ class Workload:
 def load_workload(name: WorkloadName) -> Workload:
     """Quora questions (median 11 words, at most 70) or Jigsaw comments (at most 200), or rows of like lengths."""
     if name == "quora":
-        return _read("quora", Columns(text="question_text", targets=("target",), row_id="qid"), max_tokens=70)
+        return _read("quora", QUORA, max_tokens=70)
     if name == "jigsaw":
         return _read("jigsaw", Columns(text="comment_text", targets=("toxic",), row_id="id"), max_tokens=200)
     if name == "quora-like":
@@ -50,15 +52,15 @@ def load_workload(name: WorkloadName) -> Workload:
     return synthesize(name, n_rows=8_192, median=36, spread=1.0, max_tokens=200)
 
 
-def _read(name: Literal["quora", "jigsaw"], columns: Columns, *, max_tokens: int) -> Workload:
+def read_inputs(name: Literal["quora", "jigsaw"], columns: Columns, *, folds: FoldRequest) -> Inputs:
+    """A real data set with its GloVe vectors."""
     folder = DATA / name
-    inputs, _ = build_inputs(
-        folder / "train.csv",
-        folder / "test.csv",
-        columns,
-        folds=FoldRequest(duplicates="exact"),
-        embeddings=[DATA / GLOVE],
-    )
+    inputs, _ = build_inputs(folder / "train.csv", folder / "test.csv", columns, folds=folds, embeddings=[DATA / GLOVE])
+    return inputs
+
+
+def _read(name: Literal["quora", "jigsaw"], columns: Columns, *, max_tokens: int) -> Workload:
+    inputs = read_inputs(name, columns, folds=FoldRequest(duplicates="exact"))
     prepared = prepare(inputs, RecurrentConfig(family="bilstm_bigru", max_tokens=max_tokens))
     return Workload(name=name, rows=prepared.train, labels=inputs.labels, words=prepared.shared, max_tokens=max_tokens)
 
