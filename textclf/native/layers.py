@@ -47,6 +47,8 @@ def run_words(
     dropped = summary.n_zero / max(summary.n_cells, 1)
     if storage == "bf16":
         dropped = 1 - (1 - dropped) ** 2  # channels are taken off in pairs
+    if dropped >= WORDS_PAY_BELOW[storage]:
+        return None  # however few words there are
     words = find_words(batch, len(table), caps, mask, summary.scale)
     if words.n_words / batch.n_packed + dropped > WORDS_PAY_BELOW[storage]:
         return None
