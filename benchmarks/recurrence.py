@@ -119,12 +119,13 @@ def _megabytes(field: str) -> float:
 
 
 def describe_machine(n_threads: int) -> str:
-    """Processor, versions, engine."""
+    """Processor, threads and what they do while they wait (torch's own suffer most from sleeping), versions, engine."""
     set_engine("native")
+    waiting = f"OMP_WAIT_POLICY {os.environ.get('OMP_WAIT_POLICY', 'unset')}"
     busy = f"load {os.getloadavg()[0]:.1f} before the run"
     return (
-        f"{os.cpu_count()} cores of {processor()}, {n_threads} threads, {busy}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}; engine {engine_fingerprint()}."
+        f"{os.cpu_count()} cores of {processor()}, {n_threads} threads, {waiting}, {busy}; "
+        f"Python {platform.python_version()}, torch {torch.__version__}; engine {engine_fingerprint()}."
     )
 
 

@@ -1,6 +1,8 @@
 """Array types used in signatures, and the one way to digest an array."""
 
 import hashlib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,3 +34,8 @@ def text_digest(*parts: str) -> str:
         digest.update(len(raw).to_bytes(8, "little"))
         digest.update(raw)
     return digest.hexdigest()
+
+
+def source_digest(paths: Iterable[Path]) -> str:
+    """The first digits of a digest of source files, whatever their order and folder."""
+    return text_digest(*(part for path in sorted(paths) for part in (path.name, path.read_text("utf-8"))))[:12]

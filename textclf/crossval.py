@@ -9,12 +9,14 @@ import numpy as np
 
 from textclf.arrays import BoolArray, FloatArray, IntArray
 from textclf.config import TextConfig
-from textclf.determinism import derive_seed
+from textclf.determinism import derive_seed, exact
 from textclf.families import FAMILIES
+from textclf.folds import FoldPlan
 from textclf.inputs import Inputs
 from textclf.metrics import Metric, fitted_score, row_losses, score_oof
 from textclf.protocols import FitTask, Fitted, Predict, Prepared
 from textclf.pseudo import fit_twice
+from textclf.turns import Turns, side_by_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,23 +138,21 @@ def cross_validate(
     holdout_proba = np.zeros((len(prepared.holdout), n_outputs))
     outcomes: list[FitOutcome] = []
 
-    for fit_number, (repeat, fold) in enumerate(np.ndindex(plan.n_repeats, plan.n_folds)):
-        held_out = plan.fold_of_row[repeat] == fold
-        fit = _FoldFit(inputs, config, metric, device, prepared, repeat, fold, held_out, n_fits, on_event, on_fitted)
-
-        outcome = checkpoints.read(fit_number) if checkpoints else None
-        if outcome is None:
-            outcome = fit.run(derive_seed(seed, repeat, fold))
-            if checkpoints:
-                checkpoints.write(fit_number, outcome)
-        else:
-            fit.retell(outcome)
-
-        oof[held_out] += outcome.held_out_proba / plan.n_repeats
-        test_proba += outcome.test_proba / n_fits
-        holdout_proba += outcome.holdout_proba / n_fits
-        outcomes.append(outcome)
-        fit.tell(outcome.curve[-1], row_losses(inputs.labels[held_out], outcome.held_out_proba, inputs.task))
+    fits = [
+        _FoldFit(inputs, config, metric, device, prepared, repeat, fold, derive_seed(seed, repeat, fold), checkpoints)
+        for repeat, fold in np.ndindex(plan.n_repeats, plan.n_folds)
+    ]
+    results = side_by_side([fit.turns for fit in fits], on_event, at_once=fits_at_once(device, plan))
+    with exact():
+        for fit, (outcome, fitted) in zip(fits, results, strict=True):
+            if fitted is not None:
+                on_fitted(fitted)
+            oof[fit.held_out] += outcome.held_out_proba / plan.n_repeats
+            test_proba += outcome.test_proba / n_fits
+            holdout_proba += outcome.holdout_proba / n_fits
+            outcomes.append(outcome)
+            losses = row_losses(inputs.labels[fit.held_out], outcome.held_out_proba, inputs.task)
+            on_event(fit.event(outcome.curve[-1], losses))
 
     scored = score_oof(metric, inputs.labels, oof, plan.fold_of_row)
     return OofRun(
@@ -169,6 +169,11 @@ def cross_validate(
     )
 
 
+def fits_at_once(device: str, plan: FoldPlan) -> int:
+    """How many fits share the device: on a GPU, which one small network leaves nearly idle, the folds of a repeat."""
+    return plan.n_folds if device.startswith("cuda") else 1
+
+
 @dataclass(frozen=True, slots=True)
 class _FoldFit:
     """One fit of the loop: trains on the rows outside the fold, validates on those inside."""
@@ -180,21 +185,38 @@ class _FoldFit:
     prepared: Prepared
     repeat: int
     fold: int
-    held_out: BoolArray
-    n_fits: int
-    on_event: OnEvent
-    on_fitted: OnFitted
+    seed: int
+    checkpoints: Checkpoints | None
 
-    def run(self, seed: int) -> FitOutcome:
-        """Fit, hearing of each epoch, and predict the held-out, test and hold-out rows."""
+    @property
+    def held_out(self) -> BoolArray:
+        """(n_rows,) mask of the fold's rows."""
+        mask: BoolArray = self.inputs.folds.fold_of_row[self.repeat] == self.fold
+        return mask
+
+    def turns(self, tell: OnEvent, frugal: bool) -> Turns[tuple[FitOutcome, Fitted | None]]:  # noqa: FBT001  a Begin
+        """Fit, or restore what an earlier run finished; the outside hears the same of both."""
+        number = self.repeat * self.inputs.folds.n_folds + self.fold
+        outcome = self.checkpoints.read(number) if self.checkpoints else None
+        if outcome is not None:
+            for point in outcome.curve[:-1]:
+                tell(self.event(point, None))
+            return outcome, None
+        outcome, fitted = yield from self.run(tell, frugal=frugal)
+        if self.checkpoints:
+            self.checkpoints.write(number, outcome)
+        return outcome, fitted
+
+    def run(self, tell: OnEvent, *, frugal: bool) -> Turns[tuple[FitOutcome, Fitted]]:
+        """Fit, telling of each epoch, and predict the held-out, test and hold-out rows."""
         began = perf_counter()
         rows, labels = self.prepared.train, self.inputs.labels
-        held_out_rows = rows.rows(self.held_out)
+        held_out = self.held_out
+        held_out_rows, held_out_labels = rows.rows(held_out), labels[held_out]
         n_epochs = getattr(self.config, "n_epochs", 1)
         curve: list[EpochPoint] = []
 
         def validate(epoch: int, train_loss: float, proba: FloatArray) -> None:
-            held_out_labels = labels[self.held_out]
             point = EpochPoint(
                 repeat=self.repeat,
                 fold=self.fold,
@@ -209,17 +231,21 @@ class _FoldFit:
 
         def on_epoch(epoch: int, train_loss: float, predict: Predict) -> None:
             validate(epoch, train_loss, predict(held_out_rows))
-            self.tell(curve[-1], None)
+            tell(self.event(curve[-1], None))
 
         how = FitTask(
-            task=self.inputs.task, seed=seed, device=self.device, shared=self.prepared.shared, on_epoch=on_epoch
+            task=self.inputs.task,
+            seed=self.seed,
+            device=self.device,
+            shared=self.prepared.shared,
+            on_epoch=on_epoch,
+            frugal=frugal,
         )
-        fitted = self.fit(rows.rows(~self.held_out), labels[~self.held_out], how)
-        self.on_fitted(fitted)
+        fitted = yield from self.fit(rows.rows(~held_out), labels[~held_out], how)
 
         held_out_proba = fitted.predict(held_out_rows)
         validate(n_epochs - 1, fitted.train_loss, held_out_proba)
-        return FitOutcome(
+        outcome = FitOutcome(
             held_out_proba=held_out_proba,
             test_proba=fitted.predict(self.prepared.test),
             holdout_proba=fitted.predict(self.prepared.holdout),
@@ -227,20 +253,19 @@ class _FoldFit:
             n_parameters=fitted.n_parameters,
             notes=fitted.notes,
         )
+        return outcome, fitted
 
-    def fit(self, rows: Any, labels: IntArray, how: FitTask) -> Fitted:
+    def fit(self, rows: Any, labels: IntArray, how: FitTask) -> Turns[Fitted]:
         """Fit the family's model, twice where test rows are to help; neither held-out rows nor the hold-out come in."""
-        fit = FAMILIES[self.config.family].fit
+        family = FAMILIES[self.config.family]
         if self.config.pseudo_share:
-            return fit_twice(fit, rows, labels, self.config, unlabelled=self.prepared.test, how=how)
-        return fit(rows, labels, self.config, how=how)
+            return fit_twice(family.fit, rows, labels, self.config, unlabelled=self.prepared.test, how=how)
+        if family.fit_in_turns is None:
+            return family.fit(rows, labels, self.config, how=how)
+        return (yield from family.fit_in_turns(rows, labels, self.config, how=how))
 
-    def retell(self, outcome: FitOutcome) -> None:
-        """Tell the epochs of a restored fit again, but for the last: the outside hears the same as without a stop."""
-        for point in outcome.curve[:-1]:
-            self.tell(point, None)
-
-    def tell(self, point: EpochPoint, losses: FloatArray | None) -> None:
-        """Tell the outside of an epoch."""
-        event = FoldEvent(point=point, n_fits=self.n_fits, held_out=self.held_out, row_losses=losses)
-        self.on_event(event)
+    def event(self, point: EpochPoint, losses: FloatArray | None) -> FoldEvent:
+        """What the outside hears of an epoch."""
+        plan = self.inputs.folds
+        n_fits = plan.n_repeats * plan.n_folds
+        return FoldEvent(point=point, n_fits=n_fits, held_out=self.held_out, row_losses=losses)

@@ -25,26 +25,34 @@ def derive_seed(*path: int) -> int:
 
 @contextmanager
 def seeded(seed: int, *, device: str) -> Iterator[None]:
-    """Seed torch for a with block and leave no trace of it; deterministic algorithms hold inside."""
+    """Seed torch for a with block and leave no trace of it; ``exact`` holds inside."""
     import torch
 
     devices = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices), exact():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Let torch use algorithms that repeat themselves alone, and float32 where float32 is asked for."""
+    import torch
+
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     was_filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     was_benchmark, was_tf32 = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(mode=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs a pass over every buffer
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(mode=was_deterministic)
-            torch.utils.deterministic.fill_uninitialized_memory = was_filled  # type: ignore[attr-defined]
-            torch.backends.cudnn.benchmark = was_benchmark
-            torch.backends.cuda.matmul.allow_tf32 = was_tf32
+    torch.use_deterministic_algorithms(mode=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs a pass over every buffer
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode=was_deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = was_filled  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = was_benchmark
+        torch.backends.cuda.matmul.allow_tf32 = was_tf32
 
 
 @contextmanager
@@ -79,17 +87,18 @@ def environment(device: str) -> dict[str, str]:
     """What may move a prediction by rounding: versions, processor, device, threads, engine."""
     import torch
 
-    from textclf.recurrent import engine_fingerprint
+    from textclf import engine, gpu
 
+    on_gpu = device.startswith("cuda")
     versions = {package: version(package) for package in RECORDED_PACKAGES}
     return {
         **versions,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "processor": torch.backends.cpu.get_cpu_capability(),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": str(torch.get_num_threads()),
-        "engine": engine_fingerprint(),
+        "engine": gpu.engine_fingerprint() if on_gpu else engine.engine_fingerprint(),
     }
 
 

@@ -14,9 +14,10 @@ from textclf.config import EncoderConfig, Task
 from textclf.determinism import derive_seed, one_thread, seeded
 from textclf.errors import ConfigError
 from textclf.inputs import Inputs
+from textclf.loop import batches, mean_loss
 from textclf.protocols import DivergedError, FitTask, Prepared
 from textclf.text import make_cleaner
-from textclf.train import batches, logits_to_proba, mean_loss, targets_of
+from textclf.train import logits_to_proba, targets_of
 
 EVALUATION_ROWS = 64
 HEAD_RATE = 1e-3  # of the head; a frozen encoder has nothing else to learn

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from textclf.errors import ConfigError
-from textclf.native.build import BuildError, source_digest
+from textclf.native.build import BuildError, engine_digest
 from textclf.native.library import isa_in_use, open_library
 
 Engine = Literal["native", "torch"]
@@ -59,7 +59,7 @@ def engine_fingerprint() -> str:
     """Name the engine and its version in one short string, for a run's recorded environment."""
     if engine_name() == "torch":
         return f"torch-{torch.__version__}"
-    return f"native-{source_digest()}-{isa_in_use()}"
+    return f"native-{engine_digest()}-{isa_in_use()}"
 
 
 @cache

@@ -10,6 +10,7 @@ from textclf.config import DanConfig, EncoderConfig, LinearConfig, RecurrentConf
 from textclf.encode import Encoded
 from textclf.errors import ConfigError, did_you_mean
 from textclf.protocols import Family, FitTask, Fitted
+from textclf.turns import Turns
 
 
 def net_family(description: str, config: type[TextConfig], network: nets.NetworkFactory) -> Family:
@@ -18,8 +19,16 @@ def net_family(description: str, config: type[TextConfig], network: nets.Network
     def fit(rows: Encoded, labels: IntArray, config: Any, /, *, how: FitTask) -> Fitted:
         return train.fit(rows, labels, config, how=how, network=network)
 
+    def fit_in_turns(rows: Encoded, labels: IntArray, config: Any, /, *, how: FitTask) -> Turns[Fitted]:
+        return train.fit_in_turns(rows, labels, config, how=how, network=network)
+
     return Family(
-        description=description, config=config, prepare=train.prepare, fit=fit, keeper=savednets.NetKeeper(network)
+        description=description,
+        config=config,
+        prepare=train.prepare,
+        fit=fit,
+        keeper=savednets.NetKeeper(network),
+        fit_in_turns=fit_in_turns,
     )
 
 

@@ -48,16 +48,29 @@ class TokenVectors(nn.Module):
         self.caps_flag = config.caps_flag
         self.dropped = config.spatial_dropout
         self.dim = shape.table.shape[1] + config.caps_flag
+        self.noise: torch.Generator | None = None
 
     def kept(self, batch: RaggedBatch) -> Tensor | None:
         """Which channels each row keeps, (n_batch, dim) of 0 and 1 / (1 - p); None where all are kept."""
         if not self.training or self.dropped == 0:
             return None
-        return draw_mask(batch.n_rows, self.dim, dropped=self.dropped, device=self.table.device)
+        return draw_mask(batch.n_rows, self.dim, dropped=self.dropped, device=self.table.device, noise=self.noise)
 
     def forward(self, batch: RaggedBatch) -> Tensor:
         """Look up and drop channels; returns (n_packed, dim)."""
         return embed(batch, self.table, self.kept(batch), caps_flag=self.caps_flag)
+
+
+class Dropout(nn.Dropout):
+    """Dropout that may draw from a generator of its own."""
+
+    noise: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n_rows, n_channels), the same shape out."""
+        if self.noise is None or not self.training or self.p == 0:
+            return super().forward(x)
+        return x * draw_mask(*x.shape, dropped=self.p, device=x.device, noise=self.noise)
 
 
 class Head(nn.Module):
@@ -66,7 +79,7 @@ class Head(nn.Module):
     def __init__(self, n_inputs: int, config: NetConfig, n_logits: int) -> None:
         super().__init__()
         self.dense = nn.Linear(n_inputs, config.dense_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = nn.Linear(config.dense_size, n_logits)
 
     def forward(self, pooled: Tensor) -> Tensor:
@@ -200,15 +213,25 @@ class DeepAveraging(nn.Module):
         return self.head(hidden)
 
 
-def draw_mask(n_rows: int, n_channels: int, *, dropped: float, device: torch.device) -> Tensor:
+def draw_from(noise: torch.Generator | None, net: nn.Module) -> None:
+    """Let a network's dropout draw from this generator; None: from torch's default one, as it is made."""
+    for module in net.modules():
+        if isinstance(module, TokenVectors | Dropout):
+            module.noise = noise
+
+
+def draw_mask(
+    n_rows: int, n_channels: int, *, dropped: float, device: torch.device, noise: torch.Generator | None = None
+) -> Tensor:
     """Draw which channels to keep from torch's generator: (n_rows, n_channels) float32 of 0 and 1 / (1 - dropped).
 
     On the CPU one number of torch's seeds numpy's SFC64, whose 16-bit draws take a fifth of the time of torch's own;
     the share dropped is true to 2**-17.
     """
     if device.type != "cpu":
-        return nn.functional.dropout(torch.ones(n_rows, n_channels, device=device), dropped)
-    rng = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ()))))
+        mask = torch.empty(n_rows, n_channels, device=device)
+        return mask.bernoulli_(1 - dropped, generator=noise).div_(1 - dropped)
+    rng = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, (), generator=noise))))
     lots = rng.integers(2**16, size=(n_rows, n_channels), dtype=np.uint16)
     return torch.from_numpy((lots >= round(dropped * 2**16)) * np.float32(1 / (1 - dropped)))
 

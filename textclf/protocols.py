@@ -10,6 +10,7 @@ from textclf.config import Task, TextConfig
 from textclf.errors import TextclfError
 from textclf.inputs import Inputs
 from textclf.table import Table
+from textclf.turns import Turns
 
 
 class DivergedError(TextclfError):
@@ -63,13 +64,17 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitTask:
-    """What a fit is told beside its rows: nothing of it comes from held-out rows."""
+    """What a fit is told beside its rows: nothing of it comes from held-out rows.
+
+    frugal: the GPU's memory was too short before; do with as little as there is a way to
+    """
 
     task: Task
     seed: int
     device: str
     shared: Any
     on_epoch: OnEpoch
+    frugal: bool = False
 
 
 class Fit(Protocol):
@@ -77,6 +82,14 @@ class Fit(Protocol):
 
     def __call__(self, rows: Any, labels: IntArray, config: Any, /, *, how: FitTask) -> Fitted:
         """Learn from these rows and labels, from nothing else."""
+        ...
+
+
+class FitInTurns(Protocol):
+    """Fits as ``Fit`` does, pausing where other fits may hand the device work of theirs."""
+
+    def __call__(self, rows: Any, labels: IntArray, config: Any, /, *, how: FitTask) -> Turns[Fitted]:
+        """Learn from these rows and labels; the same bits as by itself, whatever runs beside it."""
         ...
 
 
@@ -108,6 +121,7 @@ class Family:
     """A kind of model: its parameters, how its rows are made, how it is fitted.
 
     keeper: how its fitted models are shipped; None for a family that cannot be part of a model to ship
+    fit_in_turns: its fit in instalments, for the folds of a trial side by side on a GPU; None for one after another
     """
 
     description: str
@@ -115,3 +129,4 @@ class Family:
     prepare: Callable[[Inputs, Any], Prepared]
     fit: Fit
     keeper: Keeper | None = None
+    fit_in_turns: FitInTurns | None = None

@@ -21,8 +21,8 @@ class RaggedBatch:
 
     lengths: (n_batch,) int64, tokens of each row
     order: (n_batch,) int64, the row at each place of the sorted order (by length, descending, stable)
-    alive: (longest,) int64 in host memory, rows that still have a token at each step
-    step_start: (longest + 1,) int64 in host memory, where each step begins in the flat sequence
+    alive: (longest,) int64, rows that still have a token at each step
+    step_start: (longest + 1,) int64, where each step begins in the flat sequence
     token_ids, row_of_token, step_of_token: (n_packed,) int64
     first_token, last_token: (n_batch,) int64, where a row's first and last token lie in the flat sequence
     caps: (n_packed,) uint8, the caller's flag of each token, or None
@@ -62,9 +62,9 @@ def pack(
     *,
     caps: Tensor | NDArray[np.uint8] | None = None,
 ) -> RaggedBatch:
-    """Pack the selected rows of a token table.
+    """Pack the selected rows of a token table in host memory (``textclf.gpu.batches`` does it on a GPU).
 
-    tokens: (n_tokens,) int32, the tokens of all rows one after the other; a tensor on a GPU makes a batch on it
+    tokens: (n_tokens,) int32, the tokens of all rows one after the other
     starts: (n_rows + 1,) int64 in host memory, row i is tokens[starts[i]:starts[i + 1]]
     rows: (n_batch,) int64 in host memory, the selected rows, in any order
     caps: (n_tokens,) uint8, a flag of each token
@@ -87,24 +87,19 @@ def pack(
     place_of_row[order] = np.arange(len(order))
     step_start = np.concatenate(([0], np.cumsum(n_alive)))
 
-    device = tokens.device if isinstance(tokens, Tensor) else torch.device("cpu")
-
-    def tensor(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(device, non_blocking=True)
-
     def take(flat: Tensor | NDArray[Any]) -> Tensor:
-        return flat[tensor(where)] if isinstance(flat, Tensor) else tensor(flat[where])
+        return torch.from_numpy(np.asarray(flat)[where])
 
     return RaggedBatch(
-        lengths=tensor(lengths),
-        order=tensor(order),
+        lengths=torch.from_numpy(lengths),
+        order=torch.from_numpy(order),
         alive=torch.from_numpy(n_alive),
         step_start=torch.from_numpy(step_start),
         token_ids=take(tokens).long(),
-        row_of_token=tensor(row),
-        step_of_token=tensor(step),
-        first_token=tensor(place_of_row),
-        last_token=tensor(step_start[lengths - 1] + place_of_row),
+        row_of_token=torch.from_numpy(row),
+        step_of_token=torch.from_numpy(step),
+        first_token=torch.from_numpy(place_of_row),
+        last_token=torch.from_numpy(step_start[lengths - 1] + place_of_row),
         caps=None if caps is None else take(caps),
     )
 

@@ -11,14 +11,13 @@ A batch is packed once (``pack``) into one flat sequence of tokens, and every fu
 Weights live in ordinary ``nn.LSTM`` and ``nn.GRU`` modules, so a saved model does not depend on the engine.
 """
 
-import os
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from textclf import unrolled
+from textclf import gpu, unrolled
 from textclf.engine import Engine, engine_fingerprint, engine_name, native_problem, set_engine
 from textclf.native import layers, rows
 from textclf.native.build import Storage
@@ -114,9 +113,13 @@ def pool_states(batch: RaggedBatch, h: Tensor) -> Tensor:
     _check_tokens(batch, h)
     if _is_native(h):
         return rows.pool(batch, h)
+    hidden = h.shape[1] // 2
+    if gpu.runs(h.device, hidden):
+        from textclf.gpu import layers as kernels
+
+        return kernels.pool(batch, h)
     if not h.is_cuda:
         return unrolled.pool(batch, h)
-    hidden = h.shape[1] // 2
     padded, mask = unpack(batch, h.float())
     mean = padded.sum(1) / batch.lengths[:, None]
     top = padded.masked_fill(~mask[:, :, None], -torch.inf).max(1).values
@@ -127,14 +130,13 @@ def _run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, precision
     if (layer.num_layers, layer.bidirectional, layer.bias, layer.proj_size) != (1, True, True, 0):
         raise ValueError(f"{layer} is not a bidirectional layer with biases and no projection")
     _check_tokens(batch, x)
-    if x.is_cuda and precision == "fp32" and os.environ.get("TEXTCLF_GPU_RECURRENCE") == "triton":
-        from textclf import triton_recurrent  # Triton comes with torch's CUDA builds only
+    if gpu.runs(x.device, layer.hidden_size):
+        from textclf.gpu import layers as kernels  # imports Triton
 
-        if layer.hidden_size <= triton_recurrent.LARGEST_HIDDEN:
-            return triton_recurrent.run_layer(batch, x, layer)
+        return kernels.run_layer(batch, x, layer, precision=precision)
     if x.is_cuda:
         with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
-            states: PackedSequence = layer(PackedSequence(x, batch.alive))[0]
+            states: PackedSequence = layer(PackedSequence(x, batch.alive.cpu()))[0]
         return states.data
     if _is_native(x):
         storage = _storage(x, precision)

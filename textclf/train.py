@@ -1,28 +1,32 @@
-"""The epoch loop: fit a network on the training rows of one fold."""
+"""Fit networks on the training rows of one fold, and predict with them."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CyclicLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from textclf import gpu
 from textclf.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from textclf.config import NetConfig, Task
-from textclf.determinism import derive_seed, one_thread, seeded
+from textclf.determinism import derive_seed, exact, one_thread, seeded
 from textclf.embeddings import vector_matrix
 from textclf.encode import Encoded, fold_vocabulary
 from textclf.features import FeatureScaler
+from textclf.gpu.batches import pack_on_device
 from textclf.inputs import Inputs
-from textclf.nets import NetShape, NetworkFactory
-from textclf.protocols import DivergedError, FitTask, Prepared
+from textclf.loop import EpochLoop, batches
+from textclf.nets import NetShape, NetworkFactory, Recurrent
+from textclf.protocols import FitTask, Prepared
 from textclf.recurrent import RaggedBatch, pack
+from textclf.turns import Turns, finish
 
 EVALUATION_ROWS = 1024  # fixed: the shape of a matrix product may move its last bit
+GPU_EVALUATION_ROWS = 16_384
+GPU_EVALUATION_POSITIONS = 2**18  # rows times tokens of the longest: what bounds a GPU's memory
 OOV_SEED = 0  # vectors of unknown words are the same in each trial of every study
 
 
@@ -37,6 +41,13 @@ class WordTable:
     matrix: Float32Array
     known: BoolArray
     pretrained: bool
+    _on_devices: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def on(self, device: str) -> Tensor:
+        """The matrix on a device; all fits there share one."""
+        if device not in self._on_devices:
+            self._on_devices[device] = torch.from_numpy(self.matrix).to(device)
+        return self._on_devices[device]
 
 
 def prepare(inputs: Inputs, config: NetConfig) -> Prepared:
@@ -61,84 +72,39 @@ def fit(rows: Encoded, labels: IntArray, config: NetConfig, *, how: FitTask, net
     rows, labels: the training rows of the fold. Vocabulary and feature scaling are learned from them alone.
     Raises DivergedError when the loss is not finite.
     """
+    with exact():
+        return finish(fit_in_turns(rows, labels, config, how=how, network=network))
+
+
+def fit_in_turns(
+    rows: Encoded, labels: IntArray, config: NetConfig, *, how: FitTask, network: NetworkFactory
+) -> Turns["FittedNets"]:
+    """As ``fit``, but pauses where the device has work to do, so that other fits can hand it theirs meanwhile."""
     reader = RowReader.learn(rows, config, how)
     fitted = FittedNets(reader=reader)
+    read, targets = reader.read(rows), targets_of(labels, how.task, how.device)
     for replica in range(config.n_seeds):
         tell = how.on_epoch if replica == config.n_seeds - 1 else _ignore_epoch
+        order_seed = derive_seed(how.seed, replica, 1)
         with seeded(derive_seed(how.seed, replica), device=how.device):
             net = reader.build(network, config)
-            loop = EpochLoop(net, reader.read(rows), targets_of(labels, how.task, how.device), config, fitted)
-            loop.run(tell, order_seed=derive_seed(how.seed, replica, 1))
+            recorded = is_recordable(net, how.device) and not how.frugal
+            if not recorded:
+                finish(EpochLoop(net, read, targets, config, fitted).turns(tell, order_seed=order_seed))
+        if recorded:
+            from textclf.gpu.loop import RecordedLoop
+
+            loop = RecordedLoop(net, read, targets, config, fitted, noise_seed=derive_seed(how.seed, replica, 2))
+            yield from loop.turns(tell, order_seed=order_seed)
+    if how.frugal:
+        fitted.note("GPU memory was short: steps were not recorded")
     return fitted
 
 
-class EpochLoop:
-    """Train one network: Adam, cyclical learning rate, clipped gradients of the mean loss."""
-
-    def __init__(
-        self, net: nn.Module, rows: "NetRows", targets: Tensor, config: NetConfig, fitted: "FittedNets"
-    ) -> None:
-        self.net, self.rows, self.targets, self.config, self.fitted = net, rows, targets, config, fitted
-        learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(learned, lr=config.lr_min, weight_decay=config.weight_decay, fused=True)
-        steps_per_epoch = math.ceil(len(rows) / config.batch_size)
-        self.scheduler = CyclicLR(
-            self.optimizer,
-            base_lr=config.lr_min,
-            max_lr=config.lr_max,
-            step_size_up=max(1, round(config.cycle_epochs * steps_per_epoch / 2)),
-            mode="exp_range",
-            gamma=config.lr_decay ** (1 / (config.n_epochs * steps_per_epoch)),
-            cycle_momentum=False,  # with Adam it would silently cycle beta1
-        )
-        self.average = (
-            AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))  # type: ignore[no-untyped-call]
-            if config.ema_decay
-            else None
-        )
-        self.n_pieces = 1
-
-    def run(self, tell: Any, *, order_seed: int) -> None:
-        """Train all epochs; tell of each but the last; leave the network among the fitted ones."""
-        order = np.random.default_rng(order_seed)
-        self.fitted.nets.append(self.net if self.average is None else self.average)
-        for epoch in range(self.config.n_epochs):
-            self.net.train()
-            total = torch.zeros((), dtype=torch.float64, device=self.targets.device)
-            for batch_rows in batches(order.permutation(len(self.rows)), self.config.batch_size):
-                total += self.update(batch_rows) * len(batch_rows)
-                self.scheduler.step()
-                if self.average is not None:
-                    self.average.update_parameters(self.net)
-
-            self.fitted.train_loss = float(total) / len(self.rows)
-            if not math.isfinite(self.fitted.train_loss):
-                raise DivergedError(f"the training loss became {self.fitted.train_loss} in epoch {epoch + 1}")
-            if epoch < self.config.n_epochs - 1:
-                tell(epoch, self.fitted.train_loss, self.fitted.predict)
-
-    def update(self, batch_rows: IntArray) -> Tensor:
-        """One step; when the GPU's memory is short, the same step in more and smaller pieces."""
-        while True:
-            try:
-                return self._step(batch_rows)
-            except torch.cuda.OutOfMemoryError:
-                if self.n_pieces >= len(batch_rows):
-                    raise
-                self.n_pieces *= 2
-                self.fitted.note(f"GPU memory was short: batches were trained in {self.n_pieces} pieces")
-
-    def _step(self, batch_rows: IntArray) -> Tensor:
-        self.optimizer.zero_grad()
-        total = torch.zeros((), device=self.targets.device)
-        for piece in np.array_split(batch_rows, min(self.n_pieces, len(batch_rows))):
-            logits = self.net(*self.rows.batch(piece))
-            loss = mean_loss(logits, self.targets[torch.from_numpy(piece)]) * (len(piece) / len(batch_rows))
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        return total
+def is_recordable(net: nn.Module, device: str) -> bool:
+    """Whether a network's steps can be recorded on this device: its layers read batches of one shape as any other."""
+    trunk = getattr(net, "trunk", None)
+    return isinstance(trunk, Recurrent) and gpu.runs(torch.device(device), trunk.lstm.hidden_size)
 
 
 class FittedNets:
@@ -149,7 +115,8 @@ class FittedNets:
         self.nets: list[nn.Module] = []
         self.train_loss = math.nan
         self.notes: tuple[str, ...] = ()
-        self.evaluation_rows = EVALUATION_ROWS
+        self.evaluation_rows = EVALUATION_ROWS if reader.device == "cpu" else GPU_EVALUATION_ROWS
+        self._read: NetRows | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -164,7 +131,9 @@ class FittedNets:
         """(n_rows, n_outputs) float64, in the order of the rows."""
         if not len(rows):
             return np.zeros((0, self.reader.task.n_outputs))
-        read = self.reader.read(rows)
+        if self._read is None or self._read.encoded is not rows:  # epoch after epoch the same rows are asked for
+            self._read = self.reader.read(rows)
+        read = self._read
         return np.mean([self._predict(net, read) for net in self.nets], axis=0)
 
     def _predict(self, net: nn.Module, rows: "NetRows") -> FloatArray:
@@ -179,11 +148,23 @@ class FittedNets:
                 self.note(f"GPU memory was short: evaluated in batches of {self.evaluation_rows} rows")
 
     def _evaluate(self, net: nn.Module, rows: "NetRows") -> Tensor:
-        by_length = np.argsort(-np.diff(rows.encoded.starts), kind="stable")
+        by_length = np.argsort(-rows.encoded.lengths, kind="stable")
         with torch.inference_mode():
-            logits = torch.cat([net(*rows.batch(chunk)) for chunk in batches(by_length, self.evaluation_rows)])
+            logits = torch.cat([net(*rows.batch(chunk)) for chunk in self._chunks(by_length, rows)])
             back = torch.from_numpy(np.argsort(by_length, kind="stable"))
             return logits.cpu()[back]
+
+    def _chunks(self, by_length: IntArray, rows: "NetRows") -> Iterator[IntArray]:
+        """Cut rows, the longest first, into as many as are evaluated at once."""
+        if self.reader.device == "cpu":
+            yield from batches(by_length, self.evaluation_rows)
+            return
+        lengths, begin = rows.encoded.lengths, 0
+        while begin < len(by_length):
+            n_fit = max(1, GPU_EVALUATION_POSITIONS // int(lengths[by_length[begin]]))
+            end = begin + min(n_fit, self.evaluation_rows)
+            yield by_length[begin:end]
+            begin = end
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +186,13 @@ class RowReader:
         """Learn vocabulary and scaling."""
         words: WordTable = how.shared
         vocabulary = fold_vocabulary(rows, len(words.matrix) - 2, known=words.known, min_count=config.min_count)
-        table = torch.from_numpy(words.matrix).to(how.device)
+        table = words.on(how.device)
         return cls(how.task, how.device, vocabulary, FeatureScaler.fit(rows), table, words.pretrained)
 
     def read(self, rows: Encoded) -> "NetRows":
         """Put rows where the network runs."""
-        features = torch.from_numpy(self.scaler.transform(rows)).to(self.device)
-        tokens = torch.from_numpy(self.vocabulary[rows.tokens]).to(self.device)
-        return NetRows(rows, tokens, torch.from_numpy(np.array(rows.caps)).to(self.device), features)
+        parts = (self.vocabulary[rows.tokens], np.array(rows.caps), rows.starts, self.scaler.transform(rows))
+        return NetRows(rows, *(torch.from_numpy(part).to(self.device) for part in parts))
 
     def learns_table(self, config: NetConfig) -> bool:
         """Whether each network learns word vectors of its own, from the table's on."""
@@ -233,11 +213,16 @@ class RowReader:
 
 @dataclass(frozen=True, slots=True)
 class NetRows:
-    """Rows on the device. tokens: (n_tokens,) int32; features: (n_rows, n_features) float32."""
+    """Rows on the device.
+
+    tokens: (n_tokens,) int32, caps: (n_tokens,) uint8, starts: (n_rows + 1,) int64, as in ``encoded``
+    features: (n_rows, n_features) float32
+    """
 
     encoded: Encoded
     tokens: Tensor
     caps: Tensor
+    starts: Tensor
     features: Tensor
 
     def __len__(self) -> int:
@@ -245,15 +230,11 @@ class NetRows:
 
     def batch(self, rows: IntArray) -> tuple[RaggedBatch, Tensor]:
         """What a network is called with."""
-        batch = pack(self.tokens, self.encoded.starts, rows, caps=self.caps)
-        return batch, self.features[torch.from_numpy(rows)]
-
-
-def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean log loss: of classes for int64 targets, else of independent labels."""
-    if targets.dtype == torch.int64:
-        return nn.functional.cross_entropy(logits, targets)
-    return nn.functional.binary_cross_entropy_with_logits(logits, targets)
+        if self.tokens.is_cuda:
+            batch = pack_on_device(self.tokens, self.caps, self.starts, rows, self.encoded.lengths[rows])
+        else:
+            batch = pack(self.tokens, self.starts, rows, caps=self.caps)
+        return batch, self.features[torch.from_numpy(rows).to(self.features.device)]
 
 
 def targets_of(labels: IntArray, task: Task, device: str) -> Tensor:
@@ -271,12 +252,6 @@ def logits_to_proba(logits: Tensor, task: Task) -> FloatArray:
         return exact.softmax(1).numpy()
     proba = exact.sigmoid()
     return (torch.cat((1 - proba, proba), 1) if task.kind == "binary" else proba).numpy()
-
-
-def batches(rows: IntArray, n_batch: int) -> Iterator[IntArray]:
-    """Cut rows into batches; the last may be smaller."""
-    for begin in range(0, len(rows), n_batch):
-        yield rows[begin : begin + n_batch]
 
 
 def _ignore_epoch(epoch: int, train_loss: float, predict: Any) -> None:

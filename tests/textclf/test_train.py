@@ -11,9 +11,10 @@ from torch import nn
 from tests.builders import make_inputs
 from textclf.config import RecurrentConfig
 from textclf.encode import Encoded
+from textclf.loop import EpochLoop, mean_loss
 from textclf.nets import BiLstmBiGru
 from textclf.protocols import FitTask, Prepared
-from textclf.train import EpochLoop, FittedNets, RowReader, fit, mean_loss, prepare, targets_of
+from textclf.train import FittedNets, RowReader, fit, prepare, targets_of
 
 
 def config(**changes: Any) -> RecurrentConfig:

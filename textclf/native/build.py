@@ -1,6 +1,5 @@
 """Build the native engine with the system compiler, once per machine, and keep it in the user's cache folder."""
 
-import hashlib
 import os
 import platform
 import shutil
@@ -14,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from filelock import FileLock
 
-from textclf.arrays import text_digest
+from textclf.arrays import source_digest, text_digest
 from textclf.errors import ConfigError, did_you_mean
 
 Isa = Literal["plain", "avx2", "avx512", "avx512bf16"]
@@ -95,12 +94,9 @@ def _own_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="textclf-"))
 
 
-def source_digest() -> str:
+def engine_digest() -> str:
     """The first digits of a digest of the engine's C++ source."""
-    digest = hashlib.sha256()
-    for path in sorted(SOURCES.glob("*.[ch]*")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
+    return source_digest(SOURCES.glob("*.[ch]*"))
 
 
 def _processor_features() -> frozenset[str]:
@@ -139,7 +135,7 @@ def _flags(storage: Storage, isa: Isa) -> list[str]:
 
 def _digest(compiler: str, flags: list[str]) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    return text_digest(source_digest(), torch.__version__, version, sys.platform, platform.machine(), *flags)[:16]
+    return text_digest(engine_digest(), torch.__version__, version, sys.platform, platform.machine(), *flags)[:16]
 
 
 def _compile(compiler: str, flags: list[str], target: Path) -> None:
