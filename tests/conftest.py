@@ -15,7 +15,8 @@ import sqlalchemy as sa
 # Spinning OpenMP threads multiply processor time on a busy machine; both must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported, which torch's own modules do
+if not Path("/dev/nvidiactl").exists():  # without a GPU the kernels run in Triton's interpreter
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported, which torch's own modules do
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

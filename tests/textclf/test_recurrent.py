@@ -365,7 +365,6 @@ def test_the_environment_chooses_engine_and_instruction_set(monkeypatch: pytest.
 
 FEATURES_IN_A_FRESH_PROCESS = """
 import logging, sys, torch
-sys.path.insert(0, "tests")
 from textclf.recurrent import engine_fingerprint, engine_name
 from tests.textclf.test_recurrent import CASES, Problem
 

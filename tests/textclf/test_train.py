@@ -26,11 +26,11 @@ def config(**changes: Any) -> RecurrentConfig:
 class Bench:
     """A toy study's rows, ready to be fitted."""
 
-    def __init__(self, kind: str = "binary") -> None:
-        self.inputs = make_inputs(kind, n_rows=60)
-        self.prepared: Prepared = prepare(self.inputs, config())
+    def __init__(self, kind: str = "binary", *, n_rows: int = 60, max_tokens: int = 200, device: str = "cpu") -> None:
+        self.inputs = make_inputs(kind, n_rows=n_rows)
+        self.prepared: Prepared = prepare(self.inputs, config(max_tokens=max_tokens))
         self.how = FitTask(
-            task=self.inputs.task, seed=3, device="cpu", shared=self.prepared.shared, on_epoch=lambda *_: None
+            task=self.inputs.task, seed=3, device=device, shared=self.prepared.shared, on_epoch=lambda *_: None
         )
 
     def fit(self, **changes: Any) -> FittedNets:

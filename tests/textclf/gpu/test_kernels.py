@@ -1,5 +1,7 @@
-"""The GPU kernels against torch's own layers: by Triton's interpreter on the CPU, and on a GPU where there is one."""
+"""The GPU kernels against torch's own layers."""
 
+import copy
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.textclf.gpu import DEVICE
 from tests.textclf.test_recurrent import Problem, largest_error
 from textclf.ragged import RaggedBatch
 from textclf.recurrent import bigru, bilstm, pool_states, set_engine
@@ -22,28 +25,35 @@ LENGTHS = [7, 1, 3, 1, 5, 2, 2, 4, 1] * 3  # more rows than one program holds
 CELLS = (nn.LSTM, nn.GRU)
 
 
+def batch_of(lengths: list[int], device: str) -> RaggedBatch:
+    """Rows of these lengths, shuffled."""
+    batch = Problem(lengths, 1, 1).batch()
+    moved = {field.name: getattr(batch, field.name).to(device) for field in dataclasses.fields(batch)}
+    return RaggedBatch(**moved)
+
+
 def run_both(cell: type[nn.LSTM | nn.GRU], hidden: int, *, precision: str) -> tuple[list[Tensor], list[Tensor]]:
     """Outputs and all gradients: of our kernels, then of torch's engine in float32."""
     torch.manual_seed(0)
-    problem = Problem(LENGTHS, 6, hidden, dtype=torch.float32)
-    batch, layer = problem.batch(), cell(6, hidden, bidirectional=True)
-    x, weight = torch.randn(batch.n_packed, 6), torch.randn(batch.n_packed, 2 * hidden)
+    layer = cell(6, hidden, bidirectional=True)
+    x, weight = torch.randn(sum(LENGTHS), 6), torch.randn(sum(LENGTHS), 2 * hidden)
 
-    def run(forward: Any) -> list[Tensor]:
-        layer.zero_grad()
-        own_x = x.clone().requires_grad_()
-        h = forward(batch, own_x, layer)
-        (h.float() * weight).sum().backward()
-        return [h.detach().float(), *(part.grad for part in (*layer.parameters(), own_x) if part.grad is not None)]
+    def run(forward: Any, device: str) -> list[Tensor]:
+        own = copy.deepcopy(layer).to(device)
+        own_x = x.to(device, copy=True).requires_grad_()
+        h = forward(batch_of(LENGTHS, device), own_x, own)
+        (h.float() * weight.to(device)).sum().backward()
+        gradients = [part.grad for part in (*own.parameters(), own_x) if part.grad is not None]
+        return [h.detach().float().cpu(), *(gradient.cpu() for gradient in gradients)]
 
     set_engine("torch")
-    found = run(lambda *of: layers.run_layer(*of, precision=precision))
-    expected = run(bilstm if cell is nn.LSTM else bigru)
+    found = run(lambda *of: layers.run_layer(*of, precision=precision), DEVICE)
+    expected = run(bilstm if cell is nn.LSTM else bigru, "cpu")
     set_engine(None)
     return found, expected
 
 
-@pytest.mark.parametrize("hidden", [5, 16, 24])
+@pytest.mark.parametrize("hidden", [5, 16, 24, 64])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_layer_agrees_with_torchs(cell: type[nn.LSTM | nn.GRU], hidden: int) -> None:
     """Outputs and the gradients of all parameters and of the input, in float32."""
@@ -65,17 +75,16 @@ def test_a_layer_in_bfloat16_is_near(cell: type[nn.LSTM | nn.GRU]) -> None:
 
 def test_pools_agree_with_torchs() -> None:
     """Values and gradient, over rows longer than what a program reads at once."""
-    problem = Problem([40, 1, 16, 17, 3], 6, 12, dtype=torch.float32)
-    batch, h = problem.batch(), torch.randn(80 - 3, 24)
-    weight = torch.randn(5, 72)
+    lengths = [40, 1, 16, 17, 3]
+    h, weight = torch.randn(sum(lengths), 24), torch.randn(5, 72)
     found = []
     set_engine("torch")
-    for pool in (layers.pool, pool_states):
-        own = h.clone().requires_grad_()
-        pooled = pool(batch, own)
-        (pooled * weight).sum().backward()
+    for pool, device in ((layers.pool, DEVICE), (pool_states, "cpu")):
+        own = h.to(device, copy=True).requires_grad_()
+        pooled = pool(batch_of(lengths, device), own)
+        (pooled * weight.to(device)).sum().backward()
         assert own.grad is not None
-        found.append([pooled.detach(), own.grad])
+        found.append([pooled.detach().cpu(), own.grad.cpu()])
     set_engine(None)
 
     assert largest_error(found[0], found[1]) < 1e-6
@@ -84,8 +93,8 @@ def test_pools_agree_with_torchs() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_without_gradients_nothing_is_kept_and_the_states_are_the_same(cell: type[nn.LSTM | nn.GRU]) -> None:
     """Evaluation runs the same arithmetic."""
-    batch: RaggedBatch = Problem(LENGTHS, 6, 8, dtype=torch.float32).batch()
-    layer, x = cell(6, 8, bidirectional=True), torch.randn(batch.n_packed, 6)
+    batch = batch_of(LENGTHS, DEVICE)
+    layer, x = cell(6, 8, bidirectional=True).to(DEVICE), torch.randn(batch.n_packed, 6, device=DEVICE)
     learning = layers.run_layer(batch, x, layer, precision="fp32")
     with torch.inference_mode():
         evaluating = layers.run_layer(batch, x, layer, precision="fp32")

@@ -1,4 +1,4 @@
-"""Batches of one shape and the recorded loop, with the kernels in Triton's interpreter: equal maths, equal bits."""
+"""Batches of one shape and the recorded loop: equal maths, equal bits."""
 
 import dataclasses
 from typing import Any
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.builders import make_inputs
+from tests.textclf.gpu import DEVICE
 from tests.textclf.test_train import Bench, config
 from textclf import gpu
-from textclf.config import RecurrentConfig
 from textclf.crossval import FoldEvent, OofRun, cross_validate
 from textclf.gpu.batches import FixedShape, fill_up, lay_out, pack_on_device, take_up
 from textclf.metrics import get_metric
@@ -19,6 +19,7 @@ from textclf.ragged import RaggedBatch, pack
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch's CUDA builds)")
 
 WITHOUT_NOISE: dict[str, Any] = {"dropout": 0.0, "spatial_dropout": 0.0}
+N_ROWS, MAX_TOKENS = 20, 3  # a second of the interpreter's for each step
 
 
 @pytest.fixture
@@ -43,12 +44,13 @@ class Flat:
         lengths = rng.integers(1, 10, n_rows)
         tokens = torch.from_numpy(rng.integers(2, 99, lengths.sum()).astype(np.int32))
         caps = torch.from_numpy(rng.integers(0, 2, lengths.sum()).astype(np.uint8))
-        return cls(tokens, caps, torch.from_numpy(np.concatenate(([0], lengths.cumsum()))))
+        starts = torch.from_numpy(np.concatenate(([0], lengths.cumsum())))
+        return cls(tokens.to(DEVICE), caps.to(DEVICE), starts.to(DEVICE))
 
     @property
     def lengths(self) -> Any:
         """(n_rows,) tokens of each row."""
-        return self.starts.diff().numpy()
+        return self.starts.cpu().diff().numpy()
 
 
 def fields(batch: RaggedBatch) -> dict[str, list[int]]:
@@ -63,7 +65,7 @@ def test_a_batch_laid_out_by_the_device_is_the_one_that_numpy_packs() -> None:
 
     found = pack_on_device(flat.tokens, flat.caps, flat.starts, rows, flat.lengths[rows])
 
-    assert fields(found) == fields(pack(flat.tokens, flat.starts, rows, caps=flat.caps))
+    assert fields(found) == fields(pack(flat.tokens.cpu(), flat.starts.cpu(), rows, caps=flat.caps.cpu()))
 
 
 def test_batches_of_one_shape_hold_the_rows_and_what_fills_them_up() -> None:
@@ -73,14 +75,14 @@ def test_batches_of_one_shape_hold_the_rows_and_what_fills_them_up() -> None:
     shape = FixedShape.of(flat.lengths, [order], 8)
     filled = fill_up(order, shape)
     place = {"n_packed": shape.n_packed, "longest": shape.longest}
-    lines = lay_out(flat.tokens, flat.caps, flat.starts, torch.from_numpy(filled), **place)
+    lines = lay_out(flat.tokens, flat.caps, flat.starts, torch.from_numpy(filled).to(DEVICE), **place)
 
     assert filled.shape == (4, 9)
     assert [row for row in filled.ravel() if row >= 0] == order.tolist()
     for number, line in enumerate(lines):
         laid_out = take_up(line, n_rows=9, **place)
         batch, real = laid_out.batch, order[8 * number : 8 * number + 8]
-        packed = pack(flat.tokens, flat.starts, real)
+        packed = pack(flat.tokens.cpu(), flat.starts.cpu(), real)
         n_padding, n_tokens = 9 - len(real), int(batch.step_start[-1])
         assert laid_out.rows[: len(real)].tolist() == real.tolist()
         assert batch.lengths.tolist() == packed.lengths.tolist() + [1] * n_padding
@@ -112,40 +114,46 @@ def test_the_shape_is_the_least_that_every_batch_fits_into(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.7}, {"caps_flag": False, "trainable_embeddings": True}])
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("binary", {}),
+        ("multiclass", {"ema_decay": 0.7}),
+        ("multilabel", {"caps_flag": False, "trainable_embeddings": True}),
+    ],
+)
 def test_steps_of_one_shape_train_as_the_plain_loop_does(
     kind: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without dropout, equal losses and predictions: rows of padding weigh nothing, rates and averages are the same."""
-    bench = Bench(kind)
-    recorded = bench.fit(**WITHOUT_NOISE, **changes)
+    bench = Bench(kind, n_rows=N_ROWS, max_tokens=MAX_TOKENS, device=DEVICE)
+    settings = {"batch_size": 8, **WITHOUT_NOISE, **changes}
+    recorded = bench.fit(**settings)
     monkeypatch.setattr("textclf.train.is_recordable", lambda *_: False)
-    plain = bench.fit(**WITHOUT_NOISE, **changes)
+    plain = bench.fit(**settings)
 
     assert recorded.train_loss == pytest.approx(plain.train_loss, rel=1e-5)
     np.testing.assert_allclose(recorded.predict(bench.train), plain.predict(bench.train), atol=1e-5)
 
 
-def run(settings: RecurrentConfig, events: list[FoldEvent], **options: Any) -> OofRun:
-    """Cross-validate a small study."""
-    inputs = make_inputs(n_rows=60)
-    metric = get_metric("roc_auc", inputs.task)
-    return cross_validate(inputs, settings, metric=metric, seed=1, on_event=events.append, **options)
-
-
 @pytest.mark.usefixtures("kernels")
 def test_folds_side_by_side_are_the_folds_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, dropout and all, and the outside hears the same in the same order."""
-    alone: list[FoldEvent] = []
-    beside: list[FoldEvent] = []
-    settings = config(dropout=0.3, spatial_dropout=0.3)
-    first = run(settings, alone)
-    monkeypatch.setattr("textclf.crossval.fits_at_once", lambda *_: 3)
-    second = run(settings, beside)
+    inputs = make_inputs(n_rows=N_ROWS, n_folds=2)
 
-    assert np.array_equal(first.oof, second.oof)
-    assert np.array_equal(first.test_proba, second.test_proba)
-    told = [[(event.point.fold, event.point.epoch, event.point.valid_loss) for event in of] for of in (alone, beside)]
-    assert told[0] == told[1]
-    assert not np.array_equal(first.oof, run(config(dropout=0.2, spatial_dropout=0.3), []).oof)
+    def run(fits_at_once: int, **changes: Any) -> tuple[OofRun, list[tuple[int, int, float]]]:
+        told: list[FoldEvent] = []
+        settings = config(max_tokens=MAX_TOKENS, batch_size=6, **{"dropout": 0.3, "spatial_dropout": 0.3, **changes})
+        metric = get_metric("roc_auc", inputs.task)
+        monkeypatch.setattr("textclf.crossval.fits_at_once", lambda *_: fits_at_once)
+        oof_run = cross_validate(inputs, settings, metric=metric, seed=1, device=DEVICE, on_event=told.append)
+        return oof_run, [(event.point.fold, event.point.epoch, event.point.valid_loss) for event in told]
+
+    alone, told_alone = run(1)
+    beside, told_beside = run(2)
+    with_other_noise, _ = run(2, dropout=0.2)
+
+    assert np.array_equal(alone.oof, beside.oof)
+    assert np.array_equal(alone.test_proba, beside.test_proba)
+    assert told_alone == told_beside
+    assert not np.array_equal(alone.oof, with_other_noise.oof)
