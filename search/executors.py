@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from multiprocessing import connection as pipes
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.spec import Progress, TrialJob
@@ -158,6 +159,10 @@ class _Worker:
 
     def __init__(self, context: Any, stopping: Any, environment: Mapping[str, str]) -> None:
         self._pipe, theirs = context.Pipe()
+        # Ctrl-C reaches the whole group, and the coordinator's main thread alone answers it: a process inherits from
+        # the thread that starts it to be deaf from its first instruction on. The tracker's start would lift that.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self.process: SpawnProcess = context.Process(target=serve, args=(theirs, stopping, environment), daemon=True)
         self.process.start()
         theirs.close()  # so that the pipe ends with the process, even in the middle of a message

@@ -4,7 +4,6 @@ It imports nothing heavy by itself: thread counts and devices must stand in the 
 """
 
 import os
-import signal
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -57,7 +56,6 @@ def worker_environment(*, threads: int, gpu: str | None) -> dict[str, str]:
 def serve(jobs: "Connection[Any, Any]", stopping: "c_bool", environment: Mapping[str, str]) -> None:
     """Run jobs until the pipe closes. A process's whole life."""
     os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator alone answers it
     threading.Thread(target=_die_with_parent, daemon=True).start()
     hooks = Hooks(tell=lambda progress: jobs.send(("progress", progress)), should_stop=lambda: bool(stopping.value))
     while True:

@@ -262,6 +262,20 @@ def test_a_killed_coordinator_loses_nothing(n_workers: int, start: Start, tmp_pa
     assert [trial.state.is_finished() for trial in optuna_trials(f"sqlite:///{database}")] == [True] * 12
 
 
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.5])
+def test_ctrl_c_does_not_touch_a_worker_however_early_it_comes(moment: float) -> None:
+    """It goes to all processes of a terminal: one that only begins to import answers its job all the same."""
+    with ProcessExecutor(None, environments=[{}], on_progress=lambda _: None) as executor:
+        future = executor.submit(light_run, job())
+        (child,) = wait_for(
+            lambda: [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+        )
+        time.sleep(moment)
+        child.send_signal(signal.SIGINT)
+
+        assert future.result(timeout=PATIENCE).outcome == "complete"
+
+
 def read_until(process: "subprocess.Popen[str]", words: str) -> str:
     """What a process says up to these words; fails when it ends without them."""
     assert process.stdout is not None

@@ -42,8 +42,9 @@ def losses(net: BiLstmBiGru, *, n_steps: int = 12) -> list[float]:
     return found
 
 
-def draw_as_torch(n_rows: int, n_channels: int, *, dropped: float, device: torch.device) -> torch.Tensor:
+def draw_as_torch(n_rows: int, n_channels: int, *, dropped: float, device: torch.device, noise: None) -> torch.Tensor:
     """Masks from torch's own dropout, which the loops use."""
+    assert noise is None, "the loops draw from torch's own generator"
     return nn.functional.dropout(torch.ones(n_rows, n_channels, device=device), dropped)
 
 
