@@ -2,8 +2,8 @@
 
 ``train_padded`` has every fault of speed and correct maths otherwise: all rows padded to the longest allowed length, a
 DataLoader in Python, ``.item()`` on each batch, bidirectional layers over the padding. ``train_packed`` is careful:
-packed sequences of exactly the maths that the engine computes, no DataLoader, no waiting. Both make as many updates
-as ``textclf.train.fit``, with the same optimiser, schedule, clipping and number of evaluations.
+packed sequences of exactly the maths that the engine computes, no DataLoader, no waiting, all rows on the device. Both
+make as many updates as ``textclf.train.fit``, with the same optimiser, schedule, clipping and number of evaluations.
 """
 
 from collections.abc import Callable, Iterator
@@ -72,19 +72,19 @@ class PackedNet(PaddedNet):
 
 def pool_padded(h: Tensor, lengths: Tensor) -> Tensor:
     """(n_batch, n_tokens, 2H) -> [last forward | last backward | mean | max] of each row's own tokens."""
-    hidden = h.shape[2] // 2
-    rows = torch.arange(len(h))
-    inside = (torch.arange(h.shape[1]) < lengths[:, None])[:, :, None]
+    hidden, lengths = h.shape[2] // 2, lengths.to(h.device)
+    rows = torch.arange(len(h), device=h.device)
+    inside = (torch.arange(h.shape[1], device=h.device) < lengths[:, None])[:, :, None]
     mean = (h * inside).sum(1) / lengths[:, None]
     top = h.masked_fill(~inside, -torch.inf).amax(1)
     return torch.cat((h[rows, lengths - 1, :hidden], h[:, 0, hidden:], mean, top), 1)
 
 
-def train_padded(fold: FoldData, config: RecurrentConfig, *, seed: int) -> FloatArray:
+def train_padded(fold: FoldData, config: RecurrentConfig, *, seed: int, device: str = "cpu") -> FloatArray:
     """Train as most published code does, and predict the held-out rows: (n_held_out,) probabilities."""
     torch.manual_seed(seed)
     scaler = FeatureScaler.fit(fold.train)
-    net = PaddedNet(config, _shape(fold, scaler))
+    net = PaddedNet(config, _shape(fold, scaler)).to(device)
     train = TensorDataset(*_padded(fold.train, scaler, fold.max_tokens), torch.from_numpy(fold.labels).float())
     loader = DataLoader(train, batch_size=config.batch_size, shuffle=True)
     valid = DataLoader(TensorDataset(*_padded(fold.held_out, scaler, fold.max_tokens)), batch_size=EVALUATION_ROWS)
@@ -93,7 +93,8 @@ def train_padded(fold: FoldData, config: RecurrentConfig, *, seed: int) -> Float
     for _ in range(config.n_epochs):
         net.train()
         average_loss = 0.0
-        for *inputs, target in loader:
+        for batch in loader:
+            *inputs, target = (part.to(device) for part in batch)
             loss = nn.functional.binary_cross_entropy_with_logits(net.logits(*inputs)[:, 0], target)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -103,17 +104,17 @@ def train_padded(fold: FoldData, config: RecurrentConfig, *, seed: int) -> Float
             average_loss += loss.item() / len(loader)
         net.eval()
         with torch.no_grad():
-            predicted = [torch.sigmoid(net.logits(*inputs)[:, 0]) for inputs in valid]
-    return torch.cat(predicted).double().numpy()
+            predicted = [torch.sigmoid(net.logits(*(part.to(device) for part in batch))[:, 0]) for batch in valid]
+    return torch.cat(predicted).double().cpu().numpy()
 
 
-def train_packed(fold: FoldData, config: RecurrentConfig, *, seed: int) -> FloatArray:
+def train_packed(fold: FoldData, config: RecurrentConfig, *, seed: int, device: str = "cpu") -> FloatArray:
     """Train with packed sequences and little else between the steps; as ``train_padded``."""
     torch.manual_seed(seed)
     scaler = FeatureScaler.fit(fold.train)
-    net = PackedNet(config, _shape(fold, scaler))
-    train, valid = (_padded(rows, scaler, fold.max_tokens) for rows in (fold.train, fold.held_out))
-    targets = torch.from_numpy(fold.labels).float()
+    net = PackedNet(config, _shape(fold, scaler)).to(device)
+    train, valid = (_resident(_padded(rows, scaler, fold.max_tokens), device) for rows in (fold.train, fold.held_out))
+    targets = torch.from_numpy(fold.labels).float().to(device)
     n_steps = -(-len(targets) // config.batch_size)
     optimizer, scheduler = _optimizer(net, config, n_steps, fused=True)
     predicted = torch.zeros(0)
@@ -129,7 +130,7 @@ def train_packed(fold: FoldData, config: RecurrentConfig, *, seed: int) -> Float
             scheduler.step()
         net.eval()
         predicted = _predict_packed(net, valid)
-    return predicted.double().numpy()
+    return predicted.double().cpu().numpy()
 
 
 def _predict_packed(net: PackedNet, rows: tuple[Tensor, ...]) -> Tensor:
@@ -140,6 +141,12 @@ def _predict_packed(net: PackedNet, rows: tuple[Tensor, ...]) -> Tensor:
             [net.logits(*(part[chunk] for part in rows)) for chunk in torch.split(order, EVALUATION_ROWS)]
         )
         return torch.sigmoid(logits[order.argsort(), 0])
+
+
+def _resident(rows: tuple[Tensor, Tensor, Tensor], device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids and features on the device; lengths stay, as torch packs sequences by lengths of the host."""
+    ids, lengths, features = rows
+    return ids.to(device), lengths, features.to(device)
 
 
 def _shape(fold: FoldData, scaler: FeatureScaler) -> NetShape:
