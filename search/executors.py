@@ -114,7 +114,7 @@ class ProcessExecutor(TrialExecutor):
         self._stopping.value = 1
 
     def kill(self) -> None:
-        """End all workers now; one that is only being started ends at its first epoch."""
+        """End all workers now, and each that is only being started as soon as it is."""
         self._closed = True
         self.stop()
         for worker in tuple(self._workers.values()):
@@ -139,6 +139,8 @@ class ProcessExecutor(TrialExecutor):
                 if worker is None:
                     worker = _Worker(self._context, self._stopping, environment)
                     self._workers[slot] = worker.process
+                    if self._closed:  # since the task was taken: kill() did not know of this one
+                        worker.process.kill()
                 answer = worker.call((task.run, task.job, self._shared), self._on_progress)
             except Exception as error:  # noqa: BLE001  an executor hands every error over
                 answered = isinstance(
