@@ -200,6 +200,7 @@ class Coordinator:
 
     def _collect(self, budget: Budget) -> None:
         """Take in what has finished, in whatever order."""
+        self.interruption.raise_again()
         if not self._running:
             time.sleep(SECONDS_PER_TICK)
         done, _ = wait(self._running, timeout=SECONDS_PER_TICK, return_when=FIRST_COMPLETED)

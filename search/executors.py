@@ -95,7 +95,7 @@ class ProcessExecutor(TrialExecutor):
         self._stopping = self._context.RawValue("b", 0)  # no lock that a killed worker could take with it
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._workers: dict[int, SpawnProcess] = {}
-        self._closed = False
+        self._closed = threading.Event()
         self._threads = [
             threading.Thread(target=self._run_slot, args=(slot, environment), daemon=True, name=f"slot-{slot}")
             for slot, environment in enumerate(environments)
@@ -115,7 +115,7 @@ class ProcessExecutor(TrialExecutor):
 
     def kill(self) -> None:
         """End all workers now, and each that is only being started as soon as it is."""
-        self._closed = True
+        self._closed.set()
         self.stop()
         for worker in tuple(self._workers.values()):
             worker.kill()
@@ -132,14 +132,14 @@ class ProcessExecutor(TrialExecutor):
     def _run_slot(self, slot: int, environment: Mapping[str, str]) -> None:
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
-            if self._closed or not task.future.set_running_or_notify_cancel():
+            if self._closed.is_set() or not task.future.set_running_or_notify_cancel():
                 task.future.cancel()
                 continue
             try:
                 if worker is None:
                     worker = _Worker(self._context, self._stopping, environment)
                     self._workers[slot] = worker.process
-                    if self._closed:  # since the task was taken: kill() did not know of this one
+                    if self._closed.is_set():  # since the task was taken: kill() did not know of this one
                         worker.process.kill()
                 answer = worker.call((task.run, task.job, self._shared), self._on_progress)
             except Exception as error:  # noqa: BLE001  an executor hands every error over

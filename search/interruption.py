@@ -18,10 +18,16 @@ class Interruption:
         self._handlers: dict[signal.Signals, Any] = {}
         self._then: Callable[[], None] | None = None
         self.requested = False
+        self._insisted = False
 
     def then(self, call: Callable[[], None]) -> None:
         """Call this at the first Ctrl-C, from the signal handler: for what cannot wait until the coordinator looks."""
         self._then = call
+
+    def raise_again(self) -> None:
+        """Raise KeyboardInterrupt after a second Ctrl-C: a weakref callback, say, swallows what is raised."""
+        if self._insisted:
+            raise KeyboardInterrupt
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -37,6 +43,7 @@ class Interruption:
 
     def _answer(self) -> None:
         if self.requested:
+            self._insisted = True
             raise KeyboardInterrupt
         self.requested = True
         if self._then is not None:
