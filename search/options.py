@@ -86,6 +86,12 @@ class StudyOptions:
         None, "Search", "Transformer checkpoint folder: adds the encoder family.", metavar="DIR"
     )
     n_epochs: int | None = _option(None, "Search", "Fix the epochs of every network.", metavar="N")
+    precision: str | None = _option(
+        None,
+        "Search",
+        "Products of recurrent networks: fp32, or bf16 (other numbers, equal quality).",
+        choices=("fp32", "bf16"),
+    )
     space: Path | None = _option(None, "Search", "TOML file that changes the ranges of parameters.", metavar="TOML")
     enqueue: Path | None = _option(None, "Search", "JSON list of parameters to try first.", metavar="JSON")
     sampler: str = _option("tpe", "Search", "Optuna sampler: tpe, random, qmc, cmaes, gp, nsga2.", metavar="NAME")
@@ -132,12 +138,10 @@ class StudyOptions:
             if value is not None and value < least:
                 raise ConfigError(f"{option_name(name)}: {value} is below {least}")
         for name, field in _fields().items():
-            choices = field.metadata.get("choices")
-            if choices and getattr(self, name) not in choices:
-                hint = did_you_mean(getattr(self, name), choices)
-                raise ConfigError(
-                    f"{option_name(name)}: {getattr(self, name)!r} is not one of {', '.join(choices)}{hint}"
-                )
+            choices, value = field.metadata.get("choices"), getattr(self, name)
+            if choices and value is not None and value not in choices:
+                hint = did_you_mean(value, choices)
+                raise ConfigError(f"{option_name(name)}: {value!r} is not one of {', '.join(choices)}{hint}")
         if self.embedding_weights and len(self.embedding_weights) != len(self.embeddings):
             raise ConfigError(
                 f"--embedding-weights: {len(self.embedding_weights)} for {len(self.embeddings)} --embeddings; give one "

@@ -15,9 +15,9 @@ from search.pruning import PrunerChoice
 from search.sampler import SamplerChoice
 from search.space import DEFAULT_FAMILIES, Space, check_enqueued, known_good, make_space, read_space_file
 from textclf.build import FoldRequest, InputsReport, build_inputs
-from textclf.config import Columns
+from textclf.config import Columns, RecurrentConfig
 from textclf.errors import ConfigError, did_you_mean
-from textclf.families import config_dict, parse_config
+from textclf.families import FAMILIES, config_dict, parse_config
 from textclf.inputs import Inputs
 from textclf.metrics import METRICS, Metric, get_metric
 from textclf.records import StudyRecord
@@ -175,6 +175,9 @@ def _make_space(options: StudyOptions, ranges: Mapping[str, Any]) -> Space:
         for family in families:
             if not _is_linear(family):
                 changes.setdefault(family, {})["n_epochs"] = options.n_epochs
+    if options.precision is not None:
+        for family in _recurrent_ones(families):
+            changes.setdefault(family, {})["precision"] = options.precision
     if options.checkpoint is not None:
         families = families if "encoder" in families else (*families, "encoder")
         changes.setdefault("encoder", {}).update(_describe_checkpoint(options.checkpoint))
@@ -183,6 +186,16 @@ def _make_space(options: StudyOptions, ranges: Mapping[str, Any]) -> Space:
     if len(set(families)) != len(families):
         raise ConfigError(f"--family: {', '.join(families)} names one twice")
     return make_space(families, changes, source=source)
+
+
+def _recurrent_ones(families: Sequence[str]) -> list[str]:
+    known = [family for family in families if family in FAMILIES]  # what is wrong with the others is said later
+    recurrent = [family for family in known if issubclass(FAMILIES[family].config, RecurrentConfig)]
+    if not recurrent and len(known) == len(families):
+        raise ConfigError(
+            f"--precision is for recurrent networks, and --family names none of them: {', '.join(families)}"
+        )
+    return recurrent
 
 
 def _is_linear(family: str) -> bool:

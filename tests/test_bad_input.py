@@ -107,6 +107,8 @@ CASES: dict[str, tuple[Breaker, str]] = {
     "wrong encoding": (spoil_encoding, "UTF-8"),
     "unknown metric": (lambda _: ["--metric", "roc_acu"], "did you mean roc_auc"),
     "unknown family": (lambda _: ["--family", "txtcnn"], "did you mean textcnn"),
+    "precision of nothing": (lambda _: ["--precision", "bf16", "--family", "dan"], "recurrent"),
+    "unknown precision": (lambda _: ["--precision", "fp16"], "bf16"),
     "unknown sampler": (lambda _: ["--sampler", "tpee"], "tpe"),
     "unknown pruner": (lambda _: ["--pruner", "mediann"], "median"),
     "unknown key in the configuration": (lambda folder: toml(folder, "--config", "n_trails = 3\n"), "n_trials"),

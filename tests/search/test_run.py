@@ -107,6 +107,16 @@ def test_one_command_runs_a_study(study: tuple[Path, Result]) -> None:
     assert f"python -m ensemble.export --output {output} --study-name study" in result.output
 
 
+def test_precision_is_that_of_the_recurrent_networks(files: Path, tmp_path: Path, empty_mlflow: Path) -> None:
+    """Of all their trials; nothing else has the choice."""
+    new_output(tmp_path, empty_mlflow)
+    told = arguments(files, tmp_path, "--family", "bilstm_attention", "--precision", "bf16", n_trials=4)
+
+    assert run(*told).exit_code == 0
+    precision_of = {params["family"]: params.get("precision") for _, _, params, _, _ in stored(tmp_path)}
+    assert precision_of == {"dan": "fp32", "nbsvm": None, "tfidf_logreg": None, "bilstm_attention": "bf16"}
+
+
 def test_the_same_command_runs_nothing_again(files: Path, study: tuple[Path, Result]) -> None:
     """The study is there: it says so, and has four trials still."""
     output, _ = study

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from textclf import engine
 from textclf.errors import ConfigError, DataError
 from textclf.native import layers, library
-from textclf.native.build import usable_isas
+from textclf.native.build import Isa, usable_isas
 from textclf.native.library import Library, isa_in_use
 from textclf.recurrent import (
     Engine,
@@ -361,6 +361,18 @@ def test_the_environment_chooses_engine_and_instruction_set(monkeypatch: pytest.
     monkeypatch.setenv("TEXTCLF_ISA", "avx1024")
     with pytest.raises(ConfigError, match="TEXTCLF_ISA: 'avx1024' does not run here"):
         isa_in_use()
+
+
+@pytest.mark.parametrize(("isa", "said"), [("avx2", 1), ("avx512", 1), ("avx512bf16", 0), ("plain", 0)])
+def test_bfloat16_is_said_to_be_slow_where_the_processor_has_no_instructions_for_it(
+    isa: Isa, said: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line; float32 says nothing anywhere."""
+    monkeypatch.setattr(library, "Library", lambda *_: None)
+    for storage in ("fp32", "bf16"):
+        library.open_library.__wrapped__(storage, isa)
+
+    assert ["fp32 is faster" in record.getMessage() for record in caplog.records] == [True] * said
 
 
 FEATURES_IN_A_FRESH_PROCESS = """

@@ -1,12 +1,15 @@
 """Open the native engine through ctypes."""
 
 import ctypes
+import logging
 from functools import cache
 from pathlib import Path
 
 import torch
 
 from textclf.native.build import BuildError, Isa, Storage, build, named_isa, usable_isas
+
+_log = logging.getLogger(__name__)
 
 STORED: dict[Storage, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 _STORAGE: dict[torch.dtype, Storage] = {dtype: storage for storage, dtype in STORED.items()}
@@ -99,10 +102,12 @@ class Library:
 
 @cache
 def open_library(storage: Storage, isa: Isa) -> Library:
-    """Build and open the engine, once per process.
+    """Build and open the engine, once per process; bfloat16 without instructions for it is slow, and said to be.
 
     raises: BuildError if that is not possible here
     """
+    if storage == "bf16" and isa in ("avx2", "avx512"):
+        _log.warning("precision bf16: %s has no instructions for it, fp32 is faster here", isa)
     return Library(storage, isa)
 
 
