@@ -3,6 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+# --no-compile: Python compiles what is imported, a small part of what is installed.
+INSTALL := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt
+# -rs: say what was skipped, and why.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -rs
 
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -12,13 +16,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 $(VENV)/ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) was not found; name a Python 3.11 or newer: make PYTHON=python3 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) --editable '.[dev]'
 	touch $@
 
 # Triton's interpreter runs the GPU kernels on the CPU; it is large, and the tests that need it are skipped without it.
 $(VENV)/kernels: $(VENV)/ready
-	-$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[kernels]'
+	-$(INSTALL) --editable '.[kernels]'
 	touch $@
 
 # The main job on a real data set: a study of eight trials, then its blend as a submission.
@@ -26,16 +30,15 @@ demo: $(VENV)/ready
 	$(BIN)/python -m search.run --demo --output $(DEMO)
 	$(BIN)/python -m ensemble.export --output $(DEMO) --sample-submission $(DEMO)/data/sample_submission.csv --submission $(DEMO)/submission.csv
 
-# -rs: say what was skipped, and why.
 test: $(VENV)/ready $(VENV)/kernels
-	$(BIN)/python -m pytest -rs
+	$(PYTEST)
 
 # What CI runs.
 check: $(VENV)/ready $(VENV)/kernels
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: $(VENV)/ready
 	$(BIN)/ruff format .

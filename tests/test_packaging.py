@@ -17,6 +17,7 @@ def files_of(folder: Path) -> set[str]:
 
 
 def test_a_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
+    """A package that pyproject.toml forgot would be missed only by those who install without a checkout."""
     source = tmp_path / "source"
     for package in PACKAGES:
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
