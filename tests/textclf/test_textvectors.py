@@ -27,8 +27,8 @@ def write(folder: Path, content: str | bytes, name: str = "v.txt") -> Path:
         (GLOVE.replace("\n", "\r\n"), "windows.txt"),
         ("2 3\n" + GLOVE, "word2vec.txt"),
         ("2 3\n" + GLOVE.replace("\n", " \n"), "fasttext.vec"),
-        (gzip.compress(GLOVE.encode()), "glove.txt.gz"),
-        (gzip.compress(("2 3\n" + GLOVE).encode()), "cc.en.vec.gz"),
+        (gzip.compress(GLOVE.encode(), mtime=0), "glove.txt.gz"),
+        (gzip.compress(("2 3\n" + GLOVE).encode(), mtime=0), "cc.en.vec.gz"),
     ],
 )
 def test_glove_word2vec_and_fasttext_text_hold_the_same(tmp_path: Path, content: str | bytes, name: str) -> None:
