@@ -1,5 +1,6 @@
 """The epoch loop: train one network on the training rows of one fold."""
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CyclicLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from textclf.arrays import IntArray
 from textclf.config import NetConfig
@@ -28,11 +28,8 @@ class EpochLoop:
         self.net, self.rows, self.targets, self.config, self.fitted = net, rows, targets, config, fitted
         self.optimizer = self.make_optimizer([parameter for parameter in net.parameters() if parameter.requires_grad])
         self.scheduler = cyclical(self.optimizer, config, steps_per_epoch=math.ceil(len(rows) / config.batch_size))
-        self.average = (
-            AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))  # type: ignore[no-untyped-call]
-            if config.ema_decay
-            else None
-        )
+        self.average = average_of(net) if config.ema_decay else None
+        self.mix = 1.0  # the moving average begins as the weights after the first step
         self.n_pieces = 1
 
     def make_optimizer(self, learned: list[nn.Parameter]) -> torch.optim.Adam:
@@ -53,6 +50,7 @@ class EpochLoop:
             self.net.train()
             total = self.train_epoch(order)
             yield
+            self.catch_up()
             self.fitted.train_loss = float(total) / len(self.rows)
             if not math.isfinite(self.fitted.train_loss):
                 raise DivergedError(f"the training loss became {self.fitted.train_loss} in epoch {epoch + 1}")
@@ -68,9 +66,18 @@ class EpochLoop:
         for batch_rows in batches(order, self.config.batch_size):
             total += self.update(batch_rows) * len(batch_rows)
             self.scheduler.step()
-            if self.average is not None:
-                self.average.update_parameters(self.net)
+            self.update_average(self.mix)
+            self.mix = 1 - self.config.ema_decay
         return total
+
+    def catch_up(self) -> None:
+        """Let what follows see what the epoch did."""
+
+    def update_average(self, mix: float | Tensor) -> None:
+        """Let this much of the new weights join their moving average."""
+        if self.average is not None:
+            for averaged, new in zip(self.average.parameters(), self.net.parameters(), strict=True):
+                averaged.detach().lerp_(new.detach(), mix)
 
     def update(self, batch_rows: IntArray) -> Tensor:
         """One step; when the GPU's memory is short, the same step in more and smaller pieces."""
@@ -88,12 +95,18 @@ class EpochLoop:
         total = torch.zeros((), device=self.targets.device)
         for piece in np.array_split(batch_rows, min(self.n_pieces, len(batch_rows))):
             logits = self.net(*self.rows.batch(piece))
-            loss = mean_loss(logits, self.targets[torch.from_numpy(piece)]) * (len(piece) / len(batch_rows))
+            chosen = torch.from_numpy(piece).to(self.targets.device, non_blocking=True)
+            loss = mean_loss(logits, self.targets[chosen]) * (len(piece) / len(batch_rows))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip_norm)
         self.optimizer.step()
         return total
+
+
+def average_of(net: nn.Module) -> nn.Module:
+    """A network for the moving average of the weights (Polyak & Juditsky 1992); it shares what is not learned."""
+    return copy.deepcopy(net, {id(buffer): buffer for buffer in net.buffers()})
 
 
 def cyclical(optimizer: torch.optim.Optimizer, config: NetConfig, *, steps_per_epoch: int) -> CyclicLR:

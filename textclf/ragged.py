@@ -21,7 +21,7 @@ class RaggedBatch:
 
     lengths: (n_batch,) int64, tokens of each row
     order: (n_batch,) int64, the row at each place of the sorted order (by length, descending, stable)
-    alive: (longest,) int64, rows that still have a token at each step
+    alive: (longest,) int64, rows that still have a token at each step; may lie on the host, the rest on the device
     step_start: (longest + 1,) int64, where each step begins in the flat sequence
     token_ids, row_of_token, step_of_token: (n_packed,) int64
     first_token, last_token: (n_batch,) int64, where a row's first and last token lie in the flat sequence

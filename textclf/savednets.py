@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from textclf.arrays import IntArray
 from textclf.config import NetConfig, Task
@@ -90,8 +89,6 @@ def _save_fit(fit: FittedNets, kept: IntArray, folder: Path) -> dict[str, Any]:
 
 def _weights(net: nn.Module, kept: IntArray) -> dict[str, Tensor]:
     """A network's state, of learned word vectors the kept rows."""
-    if isinstance(net, AveragedModel):
-        net = net.module
     state = net.state_dict()
     for name, module in net.named_modules():
         if isinstance(module, TokenVectors) and f"{name}.table" in state:

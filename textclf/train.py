@@ -97,7 +97,7 @@ def fit_in_turns(
             loop = RecordedLoop(net, read, targets, config, fitted, noise_seed=derive_seed(how.seed, replica, 2))
             yield from loop.turns(tell, order_seed=order_seed)
     if how.frugal:
-        fitted.note("GPU memory was short: steps were not recorded")
+        fitted.note("GPU memory was short: steps were not recorded, and dropout drew other numbers for that")
     return fitted
 
 
@@ -234,7 +234,7 @@ class NetRows:
             batch = pack_on_device(self.tokens, self.caps, self.starts, rows, self.encoded.lengths[rows])
         else:
             batch = pack(self.tokens, self.starts, rows, caps=self.caps)
-        return batch, self.features[torch.from_numpy(rows).to(self.features.device)]
+        return batch, self.features[torch.from_numpy(rows).to(self.features.device, non_blocking=True)]
 
 
 def targets_of(labels: IntArray, task: Task, device: str) -> Tensor:

@@ -72,7 +72,7 @@ class _Fit(Generic[E, T]):
         self.outcome: tuple[T] | Exception | None = None
         self.news: deque[E] = deque()
         self.n_heard = 0  # since it began, or began anew
-        self.n_known = 0  # told, or kept to be told: equal when it begins anew
+        self.n_known = 0  # told, or kept to be told; a fit that begins anew does not repeat them
 
     @property
     def is_new(self) -> bool:

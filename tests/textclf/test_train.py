@@ -120,19 +120,20 @@ def test_probabilities_of_several_seeds_are_averaged() -> None:
 
 def test_moving_average_of_weights_is_what_predicts() -> None:
     """With ema_decay the prediction comes from averaged weights: decay * old + (1 - decay) * new, by hand."""
-    loop = Bench().loop(ema_decay=0.5)
+    loop = Bench().loop(ema_decay=0.5, batch_size=16)
     assert loop.average is not None
     name, _ = next(iter(loop.net.named_parameters()))
     history = []
     for step in range(3):
-        loop.update(np.arange(16 * step, 16 * step + 16))
-        loop.average.update_parameters(loop.net)
+        loop.train_epoch(np.arange(16 * step, 16 * step + 16))
         history.append(loop.net.get_parameter(name).detach().clone())
 
     by_hand = history[0]
     for weights in history[1:]:
         by_hand = 0.5 * by_hand + 0.5 * weights
-    torch.testing.assert_close(loop.average.module.get_parameter(name), by_hand)
+    torch.testing.assert_close(loop.average.get_parameter(name), by_hand)
+    frozen = [dict(net.named_buffers())["trunk.vectors.table"].data_ptr() for net in (loop.average, loop.net)]
+    assert frozen[0] == frozen[1]  # a step does not copy what it cannot change
 
 
 class ShortMemory(nn.Module):

@@ -1,6 +1,6 @@
 """Batches of one shape, laid out on the device: what a recorded step can read again and again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -104,4 +104,6 @@ def pack_on_device(tokens: Tensor, caps: Tensor, starts: Tensor, rows: IntArray,
     chosen = torch.from_numpy(rows).to(tokens.device, non_blocking=True)[None]
     n_packed, longest = int(lengths.sum()), int(lengths.max())
     lines = lay_out(tokens, caps, starts, chosen, n_packed=n_packed, longest=longest)
-    return take_up(lines[0], n_rows=len(rows), n_packed=n_packed, longest=longest).batch
+    batch = take_up(lines[0], n_rows=len(rows), n_packed=n_packed, longest=longest).batch
+    alive = len(rows) - np.bincount(lengths, minlength=longest + 1).cumsum()[:longest]
+    return replace(batch, alive=torch.from_numpy(alive))  # cuDNN wants it on the host

@@ -87,6 +87,11 @@ class RecordedLoop(EpochLoop):
                         self.graph.replay()
         return self.total
 
+    def catch_up(self) -> None:
+        """Let the default stream wait for the fit's; here, and not in ``train_epoch``, so that no other fit waits."""
+        if self.stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self.stream)
+
     def _fixed_step(self) -> None:
         """One step, its every address and shape the same as those of the step before."""
         torch.index_select(self.lines, 0, self.line_number, out=self.line[None])
@@ -103,9 +108,7 @@ class RecordedLoop(EpochLoop):
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip_norm)
         self.optimizer.step()
-        if self.average is not None:
-            for averaged, new in zip(self.average.module.parameters(), self.net.parameters(), strict=True):
-                averaged.detach().lerp_(new.detach(), mix)
+        self.update_average(mix)
 
         self.total += loss.detach() * n_rows
         self.line_number += 1
@@ -114,8 +117,7 @@ class RecordedLoop(EpochLoop):
     def _record(self, stream: torch.cuda.Stream) -> None:
         """Record the step, and leave the network as it was."""
         kept = [(parameter, parameter.detach().clone()) for parameter in self.net.parameters()]
-        for _ in range(WARM_UPS):
-            self._fixed_step()
+        self._warm_up()
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.noise)
@@ -129,10 +131,16 @@ class RecordedLoop(EpochLoop):
             parameter.detach().copy_(weights)
             for moment in self.optimizer.state[parameter].values():
                 moment.zero_()
-        self.step_number.zero_()
+
+    def _warm_up(self) -> None:
+        """Take the first step a few times."""
+        for _ in range(WARM_UPS):
+            self._fixed_step()
+            self.line_number.zero_()
+            self.step_number.zero_()
 
     def _lay_out(self, section: IntArray) -> Tensor:
-        chosen = torch.from_numpy(section).to(self.device)
+        chosen = torch.from_numpy(section).to(self.device, non_blocking=True)
         n_packed, longest = self.shape.n_packed, self.shape.longest
         return lay_out(self.rows.tokens, self.rows.caps, self.rows.starts, chosen, n_packed=n_packed, longest=longest)
 

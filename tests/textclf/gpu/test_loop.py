@@ -13,12 +13,14 @@ from tests.textclf.test_train import Bench, config
 from textclf import gpu
 from textclf.crossval import FoldEvent, OofRun, cross_validate
 from textclf.gpu.batches import FixedShape, fill_up, lay_out, pack_on_device, take_up
+from textclf.gpu.loop import WARM_UPS, RecordedLoop
 from textclf.metrics import get_metric
 from textclf.ragged import RaggedBatch, pack
 
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch's CUDA builds)")
 
 WITHOUT_NOISE: dict[str, Any] = {"dropout": 0.0, "spatial_dropout": 0.0}
+watches_steps = pytest.mark.skipif(DEVICE != "cpu", reason="looks into steps that a GPU records")
 N_ROWS, MAX_TOKENS = 20, 3  # a second of the interpreter's for each step
 
 
@@ -119,7 +121,7 @@ def test_the_shape_is_the_least_that_every_batch_fits_into(monkeypatch: pytest.M
     [
         ("binary", {}),
         ("multiclass", {"ema_decay": 0.7}),
-        ("multilabel", {"caps_flag": False, "trainable_embeddings": True}),
+        ("multilabel", {"caps_flag": False, "trainable_embeddings": True, "batch_size": 99}),  # one batch
     ],
 )
 def test_steps_of_one_shape_train_as_the_plain_loop_does(
@@ -134,6 +136,59 @@ def test_steps_of_one_shape_train_as_the_plain_loop_does(
 
     assert recorded.train_loss == pytest.approx(plain.train_loss, rel=1e-5)
     np.testing.assert_allclose(recorded.predict(bench.train), plain.predict(bench.train), atol=1e-5)
+
+
+@watches_steps
+@pytest.mark.usefixtures("kernels")
+def test_warming_up_takes_the_first_step_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an epoch is one batch there is no second line to read."""
+    steps: list[tuple[int, int]] = []
+
+    class Watched(RecordedLoop):
+        def _fixed_step(self) -> None:
+            steps.append((int(self.line_number), int(self.step_number)))
+            super()._fixed_step()
+
+        def begin(self, orders: list[Any]) -> None:
+            super().begin(orders)
+            self._warm_up()
+
+    monkeypatch.setattr("textclf.gpu.loop.RecordedLoop", Watched)
+    Bench(n_rows=N_ROWS, max_tokens=MAX_TOKENS).fit(batch_size=99, n_epochs=1, **WITHOUT_NOISE)
+
+    assert steps == [(0, 0)] * (WARM_UPS + 1)
+
+
+@watches_steps
+@pytest.mark.usefixtures("kernels")
+def test_what_reads_the_weights_waits_for_the_epochs_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the turn of an epoch is over, so that other fits' turns are not held up, and before the loss is read."""
+    happened: list[str] = []
+
+    class Watched(RecordedLoop):
+        def train_epoch(self, order: Any) -> torch.Tensor:
+            happened.append("train")
+            return super().train_epoch(order)
+
+        def catch_up(self) -> None:
+            self.stream = FakeStream("own")  # type: ignore[assignment]
+            super().catch_up()
+            self.stream = None
+
+    class FakeStream:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def wait_stream(self, other: "FakeStream") -> None:
+            happened.append(f"{self.name} waits for {other.name}")
+
+    monkeypatch.setattr("textclf.gpu.loop.RecordedLoop", Watched)
+    monkeypatch.setattr("torch.cuda.current_stream", lambda _: FakeStream("default"))
+    bench = Bench(n_rows=N_ROWS, max_tokens=MAX_TOKENS)
+    bench.how = dataclasses.replace(bench.how, on_epoch=lambda *_: happened.append("tell"))
+    bench.fit(batch_size=99, n_epochs=2, **WITHOUT_NOISE)
+
+    assert happened == ["train", "default waits for own", "tell", "train", "default waits for own"]
 
 
 @pytest.mark.usefixtures("kernels")
