@@ -16,6 +16,7 @@ from search.sampler import SamplerChoice
 from search.space import DEFAULT_FAMILIES, Space, check_enqueued, known_good, make_space, read_space_file
 from textclf.build import FoldRequest, InputsReport, build_inputs
 from textclf.config import Columns, RecurrentConfig
+from textclf.engine import Precision, check_precision
 from textclf.errors import ConfigError, did_you_mean
 from textclf.families import FAMILIES, config_dict, parse_config
 from textclf.inputs import Inputs
@@ -102,6 +103,8 @@ def prepare_study(
         hint = did_you_mean(options.metric, METRICS)
         raise ConfigError(f"--metric: {options.metric!r} is not one of {', '.join(METRICS)}{hint}")
     space = _make_space(options, ranges)
+    if options.precision is not None and device == "cpu":
+        check_precision(cast("Precision", options.precision))
     _chosen_trials(options, space, enqueued)  # likewise
     inputs, report = _build_inputs(options, space, cache=vector_cache)
     space = offer_combines(space, inputs.vectors)

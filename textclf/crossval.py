@@ -14,6 +14,7 @@ from textclf.families import FAMILIES
 from textclf.folds import FoldPlan
 from textclf.inputs import Inputs
 from textclf.metrics import Metric, fitted_score, row_losses, score_oof
+from textclf.native.layers import release_buffers
 from textclf.protocols import FitTask, Fitted, Predict, Prepared
 from textclf.pseudo import fit_twice
 from textclf.turns import Turns, side_by_side
@@ -154,6 +155,7 @@ def cross_validate(
             losses = row_losses(inputs.labels[fit.held_out], outcome.held_out_proba, inputs.task)
             on_event(fit.event(outcome.curve[-1], losses))
 
+    release_buffers()
     scored = score_oof(metric, inputs.labels, oof, plan.fold_of_row)
     return OofRun(
         oof=oof,

@@ -8,10 +8,11 @@ from typing import Literal, get_args
 import torch
 
 from textclf.errors import ConfigError
-from textclf.native.build import BuildError, engine_digest
+from textclf.native.build import BuildError, Storage, compiler_name, engine_digest
 from textclf.native.library import isa_in_use, open_library
 
 Engine = Literal["native", "torch"]
+Precision = Literal["fp32", "bf16"]
 
 _log = logging.getLogger(__name__)
 _wanted: Engine | None = None
@@ -46,20 +47,29 @@ def engine_name() -> Engine:
 
 
 @cache
-def native_problem() -> str | None:
+def native_problem(storage: Storage = "fp32") -> str | None:
     """Why the native engine cannot run here, or None if it can; the first call may build it."""
     try:
-        open_library("fp32", isa_in_use())
+        open_library(storage, isa_in_use())
     except BuildError as error:
         return str(error)
     return None
+
+
+def check_precision(precision: Precision) -> None:
+    """Make sure that the engine in use can be had in this precision; the first call may build it.
+
+    raises: ConfigError if it cannot, with the reason
+    """
+    if engine_name() == "native" and (problem := native_problem(precision)):
+        raise ConfigError(f"precision: {precision} is not available: {problem}")
 
 
 def engine_fingerprint() -> str:
     """Name the engine and its version in one short string, for a run's recorded environment."""
     if engine_name() == "torch":
         return f"torch-{torch.__version__}"
-    return f"native-{engine_digest()}-{isa_in_use()}"
+    return f"native-{engine_digest()}-{isa_in_use()}, compiler {compiler_name()}"
 
 
 @cache

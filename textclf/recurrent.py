@@ -11,14 +11,12 @@ A batch is packed once (``pack``) into one flat sequence of tokens, and every fu
 Weights live in ordinary ``nn.LSTM`` and ``nn.GRU`` modules, so a saved model does not depend on the engine.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from textclf import gpu, unrolled
-from textclf.engine import Engine, engine_fingerprint, engine_name, native_problem, set_engine
+from textclf.engine import Engine, Precision, engine_fingerprint, engine_name, native_problem, set_engine
 from textclf.native import layers, rows
 from textclf.native.build import Storage
 from textclf.ragged import RaggedBatch, pack, unpack
@@ -39,8 +37,6 @@ __all__ = [
     "set_engine",
     "unpack",
 ]
-
-Precision = Literal["fp32", "bf16"]
 
 
 def embed(
@@ -89,6 +85,7 @@ def embed_bilstm(
     precision: Precision = "fp32",
 ) -> Tensor:
     """``bilstm`` of ``embed``, faster where the table is frozen: distinct words are projected once per batch."""
+    _check_layer(lstm)
     if _is_native(table) and not table.requires_grad:
         mask = _checked_mask(batch, table, channel_mask, caps_flag=caps_flag)
         caps = _caps(batch) if caps_flag else None
@@ -126,9 +123,13 @@ def pool_states(batch: RaggedBatch, h: Tensor) -> Tensor:
     return torch.cat((h[batch.last_token, :hidden], h[batch.first_token, hidden:], mean, top), 1)
 
 
-def _run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, precision: Precision) -> Tensor:
+def _check_layer(layer: nn.LSTM | nn.GRU) -> None:
     if (layer.num_layers, layer.bidirectional, layer.bias, layer.proj_size) != (1, True, True, 0):
         raise ValueError(f"{layer} is not a bidirectional layer with biases and no projection")
+
+
+def _run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, precision: Precision) -> Tensor:
+    _check_layer(layer)
     _check_tokens(batch, x)
     if gpu.runs(x.device, layer.hidden_size):
         from textclf.gpu import layers as kernels  # imports Triton
@@ -145,7 +146,9 @@ def _run_layer(batch: RaggedBatch, x: Tensor, layer: nn.LSTM | nn.GRU, precision
 
 
 def _checked_mask(batch: RaggedBatch, table: Tensor, mask: Tensor | None, *, caps_flag: bool) -> Tensor | None:
-    """The mask as the native engine reads it, which trusts sizes and ids."""
+    """The mask as the native engine reads it, which trusts types, sizes and ids."""
+    if table.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"a table of {table.dtype} is neither float32 nor float64")
     lowest, highest = (int(end) for end in batch.token_ids.aminmax())
     if lowest < 0 or highest >= len(table):
         raise IndexError(f"token ids from {lowest} to {highest} do not fit a table of {len(table)} rows")

@@ -1,5 +1,6 @@
 """The recurrent layers against torch's own, one row at a time."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from textclf import engine
 from textclf.errors import ConfigError, DataError
 from textclf.native import layers, library
-from textclf.native.build import Isa, usable_isas
+from textclf.native.build import Isa, build, usable_isas
 from textclf.native.library import Library, isa_in_use
 from textclf.recurrent import (
     Engine,
@@ -190,29 +191,41 @@ def test_layers_agree_with_torchs_row_by_row(each_engine: Engine, case: str, *, 
         assert largest_error(problem.output_and_gradients(problem.packed), expected) < tolerance
 
 
+@pytest.mark.parametrize(
+    ("dtype", "precision", "tolerance"),
+    [(torch.float64, "fp32", 1e-13), (torch.float32, "fp32", 1e-5), (torch.float32, "bf16", 0.01)],
+)
 @pytest.mark.parametrize("share", [None, 0.0, 0.4])
 @pytest.mark.parametrize("caps_flag", [False, True])
 def test_projecting_distinct_words_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch, *, share: float | None, caps_flag: bool
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    precision: Precision,
+    tolerance: float,
+    *,
+    share: float | None,
+    caps_flag: bool,
 ) -> None:
-    """A layer over embeddings is the same whether words are projected once, token by token, or by torch."""
-    problem = Problem([*range(1, 31), 1, 1, 7], 9, 12)
+    """A layer over embeddings is the same whether words are projected once, token by token, or by torch in float32."""
+    problem = Problem([*range(1, 31), 1, 1, 7], 9, 12, dtype=dtype)
     batch, width = problem.batch(), 9 + caps_flag
-    mask = None if share is None else (torch.rand(batch.n_rows, width, dtype=torch.float64) >= share) / (1 - share)
-    weight = torch.randn(batch.n_packed, 24, dtype=torch.float64)
-    lstm = nn.LSTM(width, 12, bidirectional=True, dtype=torch.float64)
+    mask = None if share is None else (torch.rand(batch.n_rows, width, dtype=dtype) >= share) / (1 - share)
+    weight = torch.randn(batch.n_packed, 24, dtype=dtype)
+    lstm = nn.LSTM(width, 12, bidirectional=True, dtype=dtype)
     found = []
     ways: list[tuple[Engine, float]] = [("torch", 0.0), ("native", 0.0), ("native", 9.0)]
     for name, limit in ways:
         set_engine(name)
         monkeypatch.setattr(layers, "WORDS_PAY_BELOW", dict.fromkeys(layers.WORDS_PAY_BELOW, limit))
         lstm.zero_grad()
-        h = embed_bilstm(batch, problem.table, mask, lstm, caps_flag=caps_flag)
+        h = embed_bilstm(
+            batch, problem.table, mask, lstm, caps_flag=caps_flag, precision="fp32" if name == "torch" else precision
+        ).to(dtype)
         (h * weight).sum().backward()  # type: ignore[no-untyped-call]
         found.append([h.detach(), *(p.grad.clone() for p in lstm.parameters() if p.grad is not None)])
 
-    assert largest_error(found[1], found[0]) < 1e-13
-    assert largest_error(found[2], found[0]) < 1e-13
+    assert largest_error(found[1], found[0]) < tolerance
+    assert largest_error(found[2], found[0]) < tolerance
     # the two ways do differ, in the last digits
     assert not all(torch.equal(a, b) for a, b in zip(found[1], found[2], strict=True))
 
@@ -252,15 +265,16 @@ def test_each_instruction_set_agrees_with_torch(isa: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("isa", [usable_isas()[0], usable_isas()[-1]])
 def test_bfloat16_is_near_and_leaves_float32_gradients(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rounding to 8 bits moves features and gradients by some percent, with and without the processor's help."""
+    """Rounding to 8 bits moves features and gradients by half a percent, with and without the processor's help."""
     monkeypatch.setenv("TEXTCLF_ISA", isa)
     set_engine("native")
     problem = Problem([5, 1, 7, 2] * 8, 11, 19, dtype=torch.float32)
+    problem.weight[:, 4 * 19 :] = 0  # the gradient of a maximum jumps to another token where two are near
     expected = problem.output_and_gradients(problem.row_by_row)
     found = problem.output_and_gradients(lambda: problem.packed("bf16"))
 
     assert {tensor.dtype for tensor in found} == {torch.float32}
-    assert 1e-5 < largest_error(found, expected) < 0.15
+    assert 1e-5 < largest_error(found, expected) < 0.01
 
 
 def test_bfloat16_works_without_the_native_engine() -> None:
@@ -321,8 +335,11 @@ def test_a_layer_of_another_shape_is_refused() -> None:
     """Two layers, one direction or no biases are not what the engines run."""
     problem = Problem([3, 1], 4, 5, dtype=torch.float32)
     batch = problem.batch()
-    with pytest.raises(ValueError, match="not a bidirectional layer"):
-        bilstm(batch, embed(batch, problem.table), nn.LSTM(4, 5))
+    for layer in (nn.LSTM(4, 5), nn.LSTM(4, 5, 2, bidirectional=True), nn.LSTM(4, 5, bias=False, bidirectional=True)):
+        with pytest.raises(ValueError, match="not a bidirectional layer"):
+            bilstm(batch, embed(batch, problem.table), layer)
+        with pytest.raises(ValueError, match="not a bidirectional layer"):
+            embed_bilstm(batch, problem.table, None, layer)
 
 
 def test_sizes_that_do_not_fit_are_refused(each_engine: Engine) -> None:
@@ -334,6 +351,8 @@ def test_sizes_that_do_not_fit_are_refused(each_engine: Engine) -> None:
         embed(batch, problem.table[:2])
     with pytest.raises((ValueError, RuntimeError)):
         embed(batch, problem.table, torch.ones(2, 3))
+    with pytest.raises((ValueError, RuntimeError)):
+        embed_bilstm(batch, problem.table.half(), None, problem.lstm)
     with pytest.raises(ValueError, match="not one row for each of 4 tokens"):
         bilstm(batch, x[:3], problem.lstm)
     with pytest.raises((ValueError, RuntimeError)):
@@ -350,10 +369,12 @@ def test_the_environment_chooses_engine_and_instruction_set(monkeypatch: pytest.
     for isa in usable_isas():
         monkeypatch.setenv("TEXTCLF_ISA", isa)
         fingerprints.add(engine_fingerprint())
+    monkeypatch.setenv("CXX", "c++ -O1")  # which rounds sums elsewhere
+    fingerprints.add(engine_fingerprint())
     monkeypatch.setenv("TEXTCLF_ENGINE", "torch")
     assert engine_name() == "torch"
     fingerprints.add(engine_fingerprint())
-    assert len(fingerprints) == len(usable_isas()) + 1
+    assert len(fingerprints) == len(usable_isas()) + 2
 
     monkeypatch.setenv("TEXTCLF_ENGINE", "cuda")
     with pytest.raises(ConfigError, match="TEXTCLF_ENGINE: 'cuda' is not one of native, torch"):
@@ -363,7 +384,7 @@ def test_the_environment_chooses_engine_and_instruction_set(monkeypatch: pytest.
         isa_in_use()
 
 
-@pytest.mark.parametrize(("isa", "said"), [("avx2", 1), ("avx512", 1), ("avx512bf16", 0), ("plain", 0)])
+@pytest.mark.parametrize(("isa", "said"), [("plain", 1), ("avx2", 1), ("avx512", 1), ("avx512bf16", 0)])
 def test_bfloat16_is_said_to_be_slow_where_the_processor_has_no_instructions_for_it(
     isa: Isa, said: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -414,7 +435,7 @@ def test_without_a_compiler_torch_takes_over_and_says_so_once(tmp_path: Path) ->
 def test_the_native_engine_is_refused_with_the_reason_where_it_cannot_be_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A compiler that fails and a cache folder that is a file are told apart."""
+    """A compiler that fails, one that is not there, and a cache folder that is a file are told apart."""
     broken = tmp_path / "broken-compiler"
     broken.write_text("#!/bin/sh\necho 'fatal error: out of luck' >&2\nexit 1\n")
     broken.chmod(0o755)
@@ -422,6 +443,7 @@ def test_the_native_engine_is_refused_with_the_reason_where_it_cannot_be_built(
     not_a_folder.touch()
     for settings, reason in (
         ({"CXX": str(broken), "TEXTCLF_CACHE": str(tmp_path)}, "broken-compiler failed: fatal error: out of luck"),
+        ({"CXX": "nowhere-c++ -O3"}, "CXX names the C\\+\\+ compiler 'nowhere-c\\+\\+', and it was not found"),
         ({"TEXTCLF_CACHE": str(not_a_folder)}, "the cache folder cannot be written"),
     ):
         with monkeypatch.context() as patch:
@@ -438,9 +460,9 @@ def test_the_native_engine_is_refused_with_the_reason_where_it_cannot_be_built(
 
 
 def test_a_compiler_without_openmp_builds_an_engine_of_one_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The build falls back, and the results are the same to the bit."""
+    """The build falls back, says so, and the results are the same to the bit."""
     problem = Problem(*CASES["falling rows"], dtype=torch.float32)
     monkeypatch.setenv("TEXTCLF_ISA", "plain")
     set_engine("native")
@@ -454,6 +476,7 @@ def test_a_compiler_without_openmp_builds_an_engine_of_one_thread(
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.setenv("TEXTCLF_CACHE", str(tmp_path))
     alone = Library("fp32", "plain")
+    assert [record.getMessage()[:43] for record in caplog.records] == ["the native engine runs on one thread (witho"]
     monkeypatch.setattr(library, "open_library", lambda *_: alone)
 
     assert torch.equal(problem.packed(), threaded)
@@ -468,4 +491,65 @@ def test_two_processes_that_build_at_once_share_one_library(tmp_path: Path) -> N
 
     assert [process.returncode for process in both] == [0, 0]
     assert first == second
-    assert sorted(path.suffix for path in first.parent.iterdir()) == [".lock", ".so"]
+    assert sorted(path.suffix for path in first.parent.iterdir()) == [".lock", ".sha256", ".so"]
+
+
+def test_a_damaged_library_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open one that is cut short would end the process."""
+    monkeypatch.setenv("TEXTCLF_CACHE", str(tmp_path))
+    whole = build("fp32", "plain")
+    content, compiled = whole.read_bytes(), []
+    monkeypatch.setattr("textclf.native.build._compile", lambda *arguments: compiled.append(arguments[-1]))
+    build("fp32", "plain")
+    assert compiled == []
+    for damaged in (b"", content[: len(content) // 2], content[:-1] + b"?"):
+        whole.write_bytes(damaged)
+        build("fp32", "plain")
+    whole.unlink()
+    build("fp32", "plain")
+
+    assert compiled == [whole] * 4
+
+
+def test_the_users_cache_is_used_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be written serves what it holds; else a folder of this process, as for a user without a home."""
+    built: list[Path] = []
+    monkeypatch.setattr("textclf.native.build._compile", lambda *arguments: built.append(arguments[-1]))
+    monkeypatch.delenv("TEXTCLF_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "textclf" / "native"
+    place = build("fp32", "plain")
+    assert place.parent == folder
+    monkeypatch.setattr("textclf.native.build._is_writable", lambda _: False)
+    assert build("fp32", "plain").parent not in (folder, tmp_path)
+    place.write_bytes(b"engine")
+    place.with_suffix(".sha256").write_text(hashlib.sha256(b"engine").hexdigest())
+    assert build("fp32", "plain") == place
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert build("fp32", "plain").parent not in (folder, tmp_path)
+    assert len(built) == 3
+
+
+def test_a_precision_that_cannot_be_built_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a study begins, in one line; with torch's layers there is nothing to build."""
+    monkeypatch.setattr(engine, "native_problem", lambda storage="fp32": "no room" if storage == "bf16" else None)
+    engine.check_precision("fp32")
+    with pytest.raises(ConfigError, match="precision: bf16 is not available: no room"):
+        engine.check_precision("bf16")
+    set_engine("torch")
+    engine.check_precision("bf16")
+
+
+def test_big_buffers_are_kept_between_calls_and_given_back_when_told() -> None:
+    """A trial's are gone when it ends."""
+    set_engine("native")
+    problem = Problem(*CASES["falling rows"], dtype=torch.float32)
+    problem.output_and_gradients(problem.packed)
+    assert layers._spare._free
+    layers.release_buffers()
+    assert not layers._spare._free

@@ -1,7 +1,10 @@
 """Build the native engine with the system compiler, once per machine, and keep it in the user's cache folder."""
 
+import atexit
+import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,32 +69,52 @@ def build(storage: Storage, isa: Isa, *, threads: bool = True) -> Path:
     """
     compiler = _compiler()
     flags = _flags(storage, isa) + (["-fopenmp"] if threads else ["-Wno-unknown-pragmas"])
-    target = cache_folder() / f"{storage}-{isa}-{_digest(compiler, flags)}.so"
-    if target.exists():
-        return target
+    target = _place(f"{storage}-{isa}-{_digest(compiler, flags)}.so")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".lock")):  # one process builds, the others wait for it
-            if not target.exists():
-                _compile(compiler, flags, target)
+        if not _is_whole(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(target.with_suffix(".lock")):  # one process builds, the others wait for it
+                if not _is_whole(target):
+                    _compile(compiler, flags, target)
     except OSError as error:
         raise BuildError(f"the cache folder cannot be written ({error}); name another one in TEXTCLF_CACHE") from error
     return target
 
 
-def cache_folder() -> Path:
-    """Where built libraries lie: ``TEXTCLF_CACHE``, or the user's cache folder, or else one of this process alone."""
+def _place(name: str) -> Path:
+    """Where a library lies: in ``TEXTCLF_CACHE``, or the user's cache folder, or else one of this process alone."""
     if named := os.environ.get("TEXTCLF_CACHE"):
-        return Path(named) / "native"
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    nearest = next(folder for folder in (base, *base.parents) if os.access(folder, os.F_OK))
-    return base / "textclf" / "native" if os.access(nearest, os.W_OK) else _own_folder()
+        return Path(named) / "native" / name
+    try:
+        users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "textclf" / "native" / name
+    except RuntimeError:  # a user without a home
+        return _own_folder() / name
+    return users if _is_whole(users) or _is_writable(users.parent) else _own_folder() / name
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in the nearest one above it that is there."""
+    return os.access(next(each for each in (folder, *folder.parents) if each.exists()), os.W_OK | os.X_OK)
 
 
 @cache
 def _own_folder() -> Path:
-    """A temporary folder that nobody else can put a library into."""
-    return Path(tempfile.mkdtemp(prefix="textclf-"))
+    """A temporary folder that nobody else can put a library into, for as long as this process runs."""
+    folder = Path(tempfile.mkdtemp(prefix="textclf-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether a library is there as it was built: to open a damaged one can end the process."""
+    try:
+        return _digest_file(library).read_text("ascii") == hashlib.sha256(library.read_bytes()).hexdigest()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest_file(library: Path) -> Path:
+    return library.with_suffix(".sha256")
 
 
 def engine_digest() -> str:
@@ -109,11 +132,30 @@ def _processor_features() -> frozenset[str]:
     return frozenset()
 
 
-def _compiler() -> str:
-    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
-        if name and (path := shutil.which(name)):
-            return path
+def _compiler() -> tuple[str, ...]:
+    """The compiler as the first words of a command; CXX may hold options too."""
+    named = shlex.split(os.environ.get("CXX") or "")
+    for name in named[:1] or ("c++", "g++", "clang++"):
+        if path := shutil.which(name):
+            return path, *named[1:]
+    if named:
+        raise BuildError(f"CXX names the C++ compiler {named[0]!r}, and it was not found")
     raise BuildError("no C++ compiler was found (c++, g++ or clang++; CXX names another)")
+
+
+def compiler_name() -> str:
+    """The compiler's version as it says it, with the options of CXX.
+
+    raises: BuildError if there is none
+    """
+    compiler = _compiler()
+    line = next(iter(_version(compiler).splitlines()), "")
+    return " ".join((line.removeprefix(Path(compiler[0]).name).strip(), *compiler[1:]))
+
+
+@cache
+def _version(compiler: tuple[str, ...]) -> str:
+    return subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
 
 
 def _flags(storage: Storage, isa: Isa) -> list[str]:
@@ -133,25 +175,28 @@ def _flags(storage: Storage, isa: Isa) -> list[str]:
     ]
 
 
-def _digest(compiler: str, flags: list[str]) -> str:
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    return text_digest(engine_digest(), torch.__version__, version, sys.platform, platform.machine(), *flags)[:16]
+def _digest(compiler: tuple[str, ...], flags: list[str]) -> str:
+    machine = (sys.platform, platform.machine())
+    return text_digest(engine_digest(), torch.__version__, *compiler, _version(compiler), *machine, *flags)[:16]
 
 
-def _compile(compiler: str, flags: list[str], target: Path) -> None:
+def _compile(compiler: tuple[str, ...], flags: list[str], target: Path) -> None:
     """Compile to a scratch folder beside the target, then move the library into place at once."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         compiled, linked = Path(scratch) / "engine.o", Path(scratch) / "engine.so"
         # Linked without an OpenMP library: its symbols are those of the one that torch has already loaded.
         undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
         for command in (
-            [compiler, *flags, "-c", str(SOURCES / "recurrence.cpp"), "-o", str(compiled)],
-            [compiler, "-shared", *undefined, str(compiled), "-o", str(linked)],
+            [*compiler, *flags, "-c", str(SOURCES / "recurrence.cpp"), "-o", str(compiled)],
+            [*compiler, "-shared", *undefined, str(compiled), "-o", str(linked)],
         ):
             result = subprocess.run(command, capture_output=True, text=True, check=False)
             if result.returncode != 0:
-                raise BuildError(f"{Path(compiler).name} failed: {_first_error(result.stderr)}")
+                raise BuildError(f"{Path(compiler[0]).name} failed: {_first_error(result.stderr)}")
+        digest = Path(scratch) / "digest"
+        digest.write_text(hashlib.sha256(linked.read_bytes()).hexdigest(), "ascii")
         linked.replace(target)
+        digest.replace(_digest_file(target))
 
 
 def _first_error(text: str) -> str:

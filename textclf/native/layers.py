@@ -176,5 +176,15 @@ class _Spare:
             self._free.extend(buffers)
             del self._free[:-6]
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._free.clear()
+
 
 _spare = _Spare()
+
+
+def release_buffers() -> None:
+    """Give the big buffers that are kept between calls back to the system."""
+    _spare.clear()

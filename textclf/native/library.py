@@ -89,8 +89,9 @@ class Library:
     def __init__(self, storage: Storage, isa: Isa) -> None:
         try:
             self._functions = _open(build(storage, isa))
-        except BuildError:  # a compiler without OpenMP, or with one that is not torch's
+        except BuildError as error:  # a compiler without OpenMP, or with one that is not torch's
             self._functions = _open(build(storage, isa, threads=False))
+            _log.warning("the native engine runs on one thread (%s)", error)
         self.lanes = int(self._functions.textclf_lanes())
 
     def run(self, name: str, job: ctypes.Structure) -> None:
@@ -106,7 +107,7 @@ def open_library(storage: Storage, isa: Isa) -> Library:
 
     raises: BuildError if that is not possible here
     """
-    if storage == "bf16" and isa in ("avx2", "avx512"):
+    if storage == "bf16" and isa != "avx512bf16":
         _log.warning("precision bf16: %s has no instructions for it, fp32 is faster here", isa)
     return Library(storage, isa)
 
