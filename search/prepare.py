@@ -14,9 +14,10 @@ from search.options import StudyOptions
 from search.pruning import PrunerChoice
 from search.sampler import SamplerChoice
 from search.space import DEFAULT_FAMILIES, Space, check_enqueued, known_good, make_space, read_space_file
+from textclf import gpu
 from textclf.build import FoldRequest, InputsReport, build_inputs
 from textclf.config import Columns, RecurrentConfig
-from textclf.engine import Precision, check_precision
+from textclf.engine import Precision, check_engine
 from textclf.errors import ConfigError, did_you_mean
 from textclf.families import FAMILIES, config_dict, parse_config
 from textclf.inputs import Inputs
@@ -103,8 +104,10 @@ def prepare_study(
         hint = did_you_mean(options.metric, METRICS)
         raise ConfigError(f"--metric: {options.metric!r} is not one of {', '.join(METRICS)}{hint}")
     space = _make_space(options, ranges)
-    if options.precision is not None and device == "cpu":
-        check_precision(cast("Precision", options.precision))
+    if device == "cpu":
+        check_engine(cast("Precision", options.precision or "fp32"))
+    else:
+        gpu.engine_name()
     _chosen_trials(options, space, enqueued)  # likewise
     inputs, report = _build_inputs(options, space, cache=vector_cache)
     space = offer_combines(space, inputs.vectors)

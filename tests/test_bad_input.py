@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from ensemble.export import main as export
 from search.run import main as search
 from tests.builders import make_labels, make_table
+from textclf.engine import native_problem
 
 Breaker = Callable[[Path], list[str]]
 """Damages the files in a folder and returns further options of the command."""
@@ -146,6 +147,18 @@ def test_bad_input_gets_one_clear_line(folder: Path, case: str) -> None:
     assert len([line for line in lines if line.lower().startswith("error")]) == 1 or "Error" in result.stderr
     assert "Traceback" not in result.stderr
     assert named in result.stderr, result.stderr
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["TEXTCLF_ENGINE", "TEXTCLF_ISA"])
+def test_an_engine_that_there_is_not_costs_no_trial(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It is refused as an option would be, before anything is written."""
+    monkeypatch.setenv(name, "natve")
+    native_problem.cache_clear()
+    result = run_search(folder, dry=False)
+
+    assert result.exit_code == 2, result.output
+    assert f"error: {name}: 'natve'" in result.stderr
     assert not (folder / "out").exists()
 
 

@@ -56,10 +56,10 @@ def native_problem(storage: Storage = "fp32") -> str | None:
     return None
 
 
-def check_precision(precision: Precision) -> None:
+def check_engine(precision: Precision) -> None:
     """Make sure that the engine in use can be had in this precision; the first call may build it.
 
-    raises: ConfigError if it cannot, with the reason
+    raises: ConfigError if it cannot, or the environment names one that there is not, with the reason
     """
     if engine_name() == "native" and (problem := native_problem(precision)):
         raise ConfigError(f"precision: {precision} is not available: {problem}")

@@ -29,13 +29,14 @@ def finish(turns: Turns[T]) -> T:
 def side_by_side(begins: Sequence[Begin[E, T]], tell: Callable[[E], None], *, at_once: int) -> Iterator[T]:
     """Run fits in turns, at most so many at once; yield their results in order.
 
-    Events are told in the order in which one fit after another would tell them: those of a fit that runs ahead are
-    kept until its predecessors' results were taken, and so is its exception. A fit that the GPU's memory has no room
-    for begins anew beside fewer others, and at last alone and frugally.
+    Events are told in the order in which one fit after another would tell them: those of the first fit at once, those
+    of a fit that runs ahead when its predecessors' results were taken, and so is its exception raised. A fit that the
+    GPU's memory has no room for begins anew beside fewer others, and at last alone and frugally.
     """
     fits = deque(_Fit(begin) for begin in begins)
     try:
         while fits:
+            fits[0].listen(tell)
             for fit in _under_way(fits, at_once):
                 if not fit.advance():
                     others = sum(other.is_running for other in fits)
@@ -57,7 +58,7 @@ def _under_way(fits: deque["_Fit[E, T]"], at_once: int) -> list["_Fit[E, T]"]:
 def _finished(fits: deque["_Fit[E, T]"], tell: Callable[[E], None]) -> Iterator[T]:
     """Tell what may be told by now, and take results from the front."""
     while fits:
-        fits[0].tell_news(tell)
+        fits[0].listen(tell)
         if not fits[0].is_done:
             return
         yield fits.popleft().result()
@@ -70,6 +71,7 @@ class _Fit(Generic[E, T]):
         self.begin, self.frugal = begin, False
         self.turns: Turns[T] | None = None
         self.outcome: tuple[T] | Exception | None = None
+        self.tell: Callable[[E], None] | None = None  # none: no predecessor's events may be overtaken
         self.news: deque[E] = deque()
         self.n_heard = 0  # since it began, or began anew
         self.n_known = 0  # told, or kept to be told; a fit that begins anew does not repeat them
@@ -95,11 +97,13 @@ class _Fit(Generic[E, T]):
         self.n_heard += 1
         if self.n_heard > self.n_known:
             self.n_known += 1
-            self.news.append(event)
+            (self.tell or self.news.append)(event)
 
-    def tell_news(self, tell: Callable[[E], None]) -> None:
+    def listen(self, tell: Callable[[E], None]) -> None:
+        """Tell what was kept, and what comes as it comes; what that raises ends the fit."""
         while self.news:
             tell(self.news.popleft())
+        self.tell = tell
 
     def advance(self) -> bool:
         """Take a turn; False where the GPU's memory was too short for it."""

@@ -131,16 +131,22 @@ def test_shipping_again_gives_the_same_model(shipped: Shipped, tmp_path: Path) -
 
     assert again.digest == shipped.report.digest
     assert not again.warnings
+    assert sorted((tmp_path / "model").rglob("*.pyc")) == []
 
 
 def test_the_report_tells_size_and_time(shipped: Shipped) -> None:
     """Size on disk, seconds per row alone and among 1,000, members and fitted models."""
     report = shipped.report
-    size = sum(path.stat().st_size for path in (shipped.folder / "model").rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in files_of(shipped.folder / "model"))
 
     assert (report.n_members, report.n_models, report.n_bytes) == (3, 9, size)
     assert min(report.seconds_alone, report.seconds_together) > 0
     assert "ms alone" in str(report)
+
+
+def files_of(model: Path) -> list[Path]:
+    """All files of a model, without what Python leaves beside the code that it has loaded since."""
+    return [path for path in model.rglob("*") if path.is_file() and path.suffix != ".pyc"]
 
 
 def looks_pickled(path: Path) -> bool:
@@ -159,7 +165,7 @@ def test_no_file_of_the_model_is_a_pickle(all_shipped: dict[str, Shipped]) -> No
     """Tensors, JSON, source code and lists of packages, and nothing else."""
     known = {".safetensors", ".json", ".py", ".yaml", ".txt", ".typed", ".cpp", ".h", ".toml", ""}
     for shipped in all_shipped.values():
-        files = [path for path in (shipped.folder / "model").rglob("*") if path.is_file()]
+        files = files_of(shipped.folder / "model")
         assert {path.suffix for path in files} <= known
         assert [path.name for path in files if not path.suffix] == ["MLmodel"]
         assert not any(looks_pickled(path) for path in files)

@@ -538,11 +538,11 @@ def test_the_users_cache_is_used_where_it_can_be(tmp_path: Path, monkeypatch: py
 def test_a_precision_that_cannot_be_built_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a study begins, in one line; with torch's layers there is nothing to build."""
     monkeypatch.setattr(engine, "native_problem", lambda storage="fp32": "no room" if storage == "bf16" else None)
-    engine.check_precision("fp32")
+    engine.check_engine("fp32")
     with pytest.raises(ConfigError, match="precision: bf16 is not available: no room"):
-        engine.check_precision("bf16")
+        engine.check_engine("bf16")
     set_engine("torch")
-    engine.check_precision("bf16")
+    engine.check_engine("bf16")
 
 
 def test_big_buffers_are_kept_between_calls_and_given_back_when_told() -> None:

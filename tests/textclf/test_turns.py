@@ -85,6 +85,33 @@ def test_who_hears_may_end_it_all() -> None:
     assert device.inside == 0
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_the_first_fit_is_heard_while_it_runs(at_once: int) -> None:
+    """An epoch is told before the next begins, and whoever hears of it can end the fit there."""
+
+    def turns(tell: Tell, frugal: bool) -> Turns[str]:  # noqa: FBT001
+        for epoch in ("first", "second"):
+            told.append(f"train {epoch}")
+            tell(epoch)
+        yield
+        return "done"
+
+    def prune(event: str) -> None:
+        told.append(event)
+        if event == stop:
+            raise RuntimeError("pruned")
+
+    told: list[str] = []
+    stop = "none"
+    assert list(side_by_side([turns], prune, at_once=at_once)) == ["done"]
+    assert told == ["train first", "first", "train second", "second"]
+
+    told, stop = [], "first"
+    with pytest.raises(RuntimeError, match="pruned"):
+        list(side_by_side([turns], prune, at_once=at_once))
+    assert told == ["train first", "first"]
+
+
 @pytest.mark.parametrize("room", [2, 1, 0.5])
 def test_short_memory_runs_fewer_at_once_and_is_heard_the_same(room: float) -> None:
     """Fits without room begin anew; the last resort is a frugal fit by itself."""
