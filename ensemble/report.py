@@ -64,9 +64,12 @@ def score_table(result: "BlendResult") -> "Table":
 
 
 def gain_line(judged: Judged) -> str:
-    """A gain on the best single member with its interval, green or red where the interval leaves out zero."""
-    colour = "green" if judged.gain_low > 0 else "red" if judged.gain_high < 0 else "default"
+    """A gain on the best single member with its interval, green where it is above zero; below, what to do instead."""
     interval = f"95% interval {judged.gain_low:+.5f} to {judged.gain_high:+.5f}"
+    if judged.gain_high < 0:
+        advice = "submit that member alone" + ", or try --method auto" * (judged.recipe.method != "auto")
+        return f"[red]the {judged.name} loses {-judged.gain:.5f} to the best single member[/] ({interval}); {advice}"
+    colour = "green" if judged.gain_low > 0 else "default"
     return f"[{colour}]the {judged.name} gains {judged.gain:+.5f} on the best single member[/] ({interval})"
 
 

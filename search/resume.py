@@ -70,7 +70,7 @@ def _compare_spaces(study: str, old: Mapping[str, Any], new: Mapping[str, Any]) 
             else:
                 yield (
                     f"--space: study {study!r} has {name} = {before} for {family} and this run asks for {after}; give "
-                    "the --preset, --space and --n-epochs it began with to go on"
+                    "the --preset, --space, --precision and --n-epochs it began with to go on"
                 )
 
 

@@ -12,6 +12,7 @@ from ensemble.drift import check_drift, kolmogorov_smirnov
 from ensemble.evaluate import evaluate, score_holdout
 from ensemble.mixtures import Evidence
 from ensemble.recipe import Recipe
+from ensemble.report import gain_line
 from tests.ensemble.pools import BINARY, LABELS, THREE, evidence
 from textclf.config import Task
 
@@ -28,6 +29,19 @@ def test_the_three_are_judged_by_the_same_rules() -> None:
         assert one.gain == pytest.approx(one.cross_fitted - found.judged[0].cross_fitted)
     assert found.blend.gain_low > 0
     assert (found.judged[0].gain_low, found.judged[0].gain_high) == (0.0, 0.0)
+
+
+def test_a_blend_that_is_worse_than_its_best_member_is_called_that() -> None:
+    """With what to do instead; a gain, or one that may be none, is told as such."""
+    blend = evaluate(evidence(metric="roc_auc", knowledge=(1.0, 0.9, 0.8, 0.8)), Recipe(), n_resamples=100).blend
+    worse = dataclasses.replace(blend, gain=-0.07, gain_low=-0.14, gain_high=-0.01)
+    chosen = dataclasses.replace(worse, recipe=dataclasses.replace(blend.recipe, method="auto"))
+
+    assert "gains +" in gain_line(blend)
+    assert "gains -0.07" in gain_line(dataclasses.replace(worse, gain_high=0.01))
+    assert gain_line(worse).startswith("[red]the blend (greedy) loses 0.07000 to the best single member")
+    assert gain_line(worse).endswith("submit that member alone, or try --method auto")
+    assert gain_line(chosen).endswith("submit that member alone")
 
 
 def test_the_best_of_many_equals_is_charged_for_the_choice() -> None:
