@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from tests.builders import make_inputs
-from textclf.arrays import array_digest
+from textclf.arrays import IntArray, array_digest
 from textclf.config import TextConfig
 from textclf.crossval import FitOutcome, FoldEvent, OofRun, cross_validate
 from textclf.families import FAMILIES, parse_config
 from textclf.folds import FoldPlan
 from textclf.inputs import Inputs
+from textclf.loop import EpochLoop
 from textclf.metrics import get_metric, row_losses
 from textclf.protocols import DivergedError
 
@@ -43,6 +45,27 @@ def run(inputs: Inputs, config: TextConfig, *, seed: int = 1, **options: Any) ->
 def test_a_family_learns_the_toy_language(family: str) -> None:
     """Out of fold, words that speak for a class are understood."""
     assert run(make_inputs(), small(family)).score > 0.75
+
+
+@pytest.mark.parametrize("family", ["bilstm_bigru", "textcnn"])
+def test_whoever_hears_of_an_epoch_can_end_the_trial_before_the_next(
+    monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """A pruner, Ctrl-C and an estimate of the time all count on it."""
+    trained: list[int] = []
+    train_epoch = EpochLoop.train_epoch
+
+    def counted(self: EpochLoop, order: IntArray) -> Tensor:
+        trained.append(len(order))
+        return train_epoch(self, order)
+
+    def stop(event: FoldEvent) -> None:
+        raise InterruptedError(f"epoch {event.point.epoch}")
+
+    monkeypatch.setattr(EpochLoop, "train_epoch", counted)
+    with pytest.raises(InterruptedError, match="epoch 0"):
+        run(make_inputs(), small(family), on_event=stop)
+    assert len(trained) == 1
 
 
 @pytest.mark.parametrize("family", ["bilstm_bigru", "tfidf_logreg", "nbsvm"])
