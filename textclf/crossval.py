@@ -92,6 +92,7 @@ class OofRun:
     test_proba, holdout_proba: (n_test or n_holdout, n_outputs) float64, mean over all fits
     score: the metric on all OOF rows, thresholds cross-fitted; higher is better
     fold_scores: per fit, repeat-major; thresholds: for new rows, found on all OOF rows
+    seconds: of all fits, those too that were restored from checkpoints
     """
 
     oof: FloatArray
@@ -138,6 +139,7 @@ def cross_validate(
     test_proba = np.zeros((len(prepared.test), n_outputs))
     holdout_proba = np.zeros((len(prepared.holdout), n_outputs))
     outcomes: list[FitOutcome] = []
+    seconds_before = 0.0  # of fits that an earlier run finished
 
     fits = [
         _FoldFit(inputs, config, metric, device, prepared, repeat, fold, derive_seed(seed, repeat, fold), checkpoints)
@@ -146,7 +148,9 @@ def cross_validate(
     results = side_by_side([fit.turns for fit in fits], on_event, at_once=fits_at_once(device, plan))
     with exact():
         for fit, (outcome, fitted) in zip(fits, results, strict=True):
-            if fitted is not None:
+            if fitted is None:
+                seconds_before += outcome.curve[-1].seconds
+            else:
                 on_fitted(fitted)
             oof[fit.held_out] += outcome.held_out_proba / plan.n_repeats
             test_proba += outcome.test_proba / n_fits
@@ -166,7 +170,7 @@ def cross_validate(
         thresholds=scored.thresholds,
         curve=tuple(point for outcome in outcomes for point in outcome.curve),
         n_parameters=outcomes[0].n_parameters,
-        seconds=perf_counter() - began,
+        seconds=perf_counter() - began + seconds_before,
         notes=tuple(dict.fromkeys(note for outcome in outcomes for note in outcome.notes)),
     )
 

@@ -237,6 +237,10 @@ def test_a_stopped_run_goes_on_after_its_last_finished_fold() -> None:
     ]
     assert told[0] == told[1]
 
+    last = kept[0].curve[-1]
+    kept[0] = dataclasses.replace(kept[0], curve=(*kept[0].curve[:-1], dataclasses.replace(last, seconds=1000.0)))
+    assert 1000 < run(inputs, config, checkpoints=Keep()).seconds < 1060
+
 
 def test_divergence_is_named() -> None:
     """A loss that is not finite ends the run with a word of its own."""
