@@ -85,7 +85,7 @@ def run_trial(
             seed=spec.seed,
             reports=tuple(reporter.reports),
             environment=environment(spec.device),
-            seconds=perf_counter() - began,
+            seconds=perf_counter() - began if run is None else run.seconds,
             reason=reason,
             **reporter.record(run),
             **_results(run),
