@@ -104,11 +104,11 @@ def prepare_study(
         hint = did_you_mean(options.metric, METRICS)
         raise ConfigError(f"--metric: {options.metric!r} is not one of {', '.join(METRICS)}{hint}")
     space = _make_space(options, ranges)
+    _chosen_trials(options, space, enqueued)  # likewise
     if device == "cpu":
         check_engine(cast("Precision", options.precision or "fp32"))
     else:
         gpu.engine_name()
-    _chosen_trials(options, space, enqueued)  # likewise
     inputs, report = _build_inputs(options, space, cache=vector_cache)
     space = offer_combines(space, inputs.vectors)
     chosen = _chosen_trials(options, space, enqueued)  # once more: only now is it known what the files allow
